@@ -1,17 +1,23 @@
-"""What every test runs under: checked shapes and types, no silent broadcasting, no warnings."""
+"""What every test runs under, beside the settings in pyproject.toml (checked types, warnings are errors)."""
 
 import os
 from pathlib import Path
 
 import jax
 import pytest
-from jaxtyping import install_import_hook
+from hypothesis import HealthCheck, settings
 
-# Before anything imports the package: every annotated function then checks its shapes and types.
-install_import_hook("lameta_jax", "beartype.beartype")
+# Figures are drawn to files, whatever the machine shows; set before matplotlib is imported.
+os.environ["MPLBACKEND"] = "Agg"
 
 # A vector and a matrix that meet by accident are a bug; the library broadcasts by name (`x[:, None]`).
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# The same few examples every time; compiling inside an example is slow, and no reason to fail.
+settings.register_profile(
+    "lameta", max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("lameta")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,60 @@
+# Needs Python >= 3.11 and make; everything else is set up once, in .venv.
+#   make demo                        the main job at small scale, results in runs/demo/
+#   make demo ARGS="--seed 1"        options for `lameta demo`
+#   make test | test-slow | lint | format | setup | clean
+PYTHON  ?= python3
+WORKERS ?= 2
+ARGS    ?=
+
+BIN   := .venv/bin
+READY := .venv/.ready
+
+# The weights come with the packages: nothing may be looked up on the network.
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+ifneq ($(wildcard ../shared/data/.),)
+export LAMETA_DATA_DIR ?= $(abspath ../shared/data)
+endif
+
+# One computing thread per test worker: the tests run small programs, which more threads only slow down.
+THREADS := OMP_NUM_THREADS=1 XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+PYTEST  := $(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+.PHONY: demo test test-slow lint format setup clean
+.DELETE_ON_ERROR:
+
+demo: $(READY)
+	@$(BIN)/lameta demo $(ARGS)
+
+test: $(READY)
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: $(READY)
+	@$(PYTEST) -m slow $(ARGS)
+
+lint: $(READY)
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/pyright
+
+format: $(READY)
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+setup: $(READY)
+
+# The stamp is written last, and removed before an update: an interrupted set-up starts from scratch.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "$(PYTHON) is missing or older than Python 3.11; name another one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments: install its venv package (python3-venv)" >&2; exit 1; }
+	@echo "Setting up .venv (once, about 3 minutes) ..." >&2
+	@if [ -e $@ ]; then rm $@; else $(PYTHON) -m venv --clear .venv; fi
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --log .venv/setup.log \
+	  -c constraints.txt -e '.[all,dev]' || { echo "Set-up failed; details in .venv/setup.log" >&2; exit 1; }
+	@touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
+	find lameta_jax tests experiments notebooks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
