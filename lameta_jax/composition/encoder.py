@@ -1,0 +1,97 @@
+"""Graph encoder: from agents and links to node and graph embeddings (LAMeTA eqs. (33b), (36), (37)).
+
+The conditions of a network are constant within a slot, so a slot is encoded once and shared by all its users.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jraph
+from flax import nnx
+from jaxtyping import Array, Float
+
+from lameta_jax.composition.env import EnvParams
+from lameta_jax.composition.reward import normalised_benefit
+from lameta_jax.network.network import to_graph
+from lameta_jax.network.outage import overload_probability
+from lameta_jax.network.queueing import agent_latency
+from lameta_jax.types import CAPABILITY, LATENCY, OUTAGE
+
+MAX_HOPS = 8
+"""Longest request that a policy can serve; places in the request are one-hot over this many."""
+
+NUM_NODE_FEATURES = 8 + MAX_HOPS
+
+
+class Encoding(NamedTuple):
+    """A slot as the policy sees it, the same for all users and steps."""
+
+    nodes: Float[Array, "agents width"]
+    graph: Float[Array, " width"]
+
+
+def node_features(params: EnvParams) -> Float[Array, "agents features"]:
+    """Features of every agent in one slot, each in [0, 1].
+
+    {C, L, |O|, |F|} of (33b), min-max normalised over the network, and what we add to them: ln L and the crash
+    probability normalised likewise, the chance of more arrivals than the agent can serve (13), the mean benefit
+    I(BER) of its links, and the places in the request that its type can fill.
+    """
+    network, types = params.network, params.request.types
+    latency = agent_latency(network.arrival_rate, network.service_rate, network.service_cv)
+    ends = network.link_ends.T.reshape(-1)
+    benefit_sum = jnp.zeros_like(network.capability).at[ends].add(jnp.tile(params.link_benefits, 2))
+    degree = jnp.zeros_like(network.capability).at[ends].add(1.0)
+    columns = [
+        params.node_benefits[:, CAPABILITY],
+        params.node_benefits[:, LATENCY],
+        normalised_benefit(network.observations, larger_is_better=True),
+        normalised_benefit(network.outages, larger_is_better=False),
+        normalised_benefit(latency, larger_is_better=False, log_scale=True),
+        params.node_benefits[:, OUTAGE],
+        overload_probability(network.arrival_rate, network.service_rate),
+        benefit_sum / jnp.maximum(degree, 1.0),
+    ]
+    places = jnp.zeros((params.num_agents, MAX_HOPS), dtype=network.capability.dtype)
+    places = places.at[:, : types.shape[0]].set(network.agent_type[:, None] == types[None, :])
+    return jnp.concatenate([jnp.stack(columns, axis=-1), places], axis=-1)
+
+
+def graph_convolution(
+    graph: jraph.GraphsTuple, update: Callable[[Float[Array, "agents inputs"]], Float[Array, "agents outputs"]]
+) -> Float[Array, "agents outputs"]:
+    """One layer of (36) before its ReLU: D^-1/2 (A + I) D^-1/2 H W, with `update` the linear map H -> H W.
+
+    Reference: LAMeTA eq. (36); Kipf and Welling, Semi-Supervised Classification with Graph Convolutional
+    Networks, 2017, arXiv:1609.02907, eq. (2).
+    """
+    convolve = jraph.GraphConvolution(update, add_self_edges=True, symmetric_normalization=True)
+    return convolve(graph).nodes
+
+
+class GraphEncoder(nnx.Module):
+    """GCN with mean pooling.
+
+    Two additions to the paper: a layer per node comes before the first aggregation, so that an agent can send
+    its neighbours a judgement of itself ("a good second agent") rather than raw features; and the outputs of
+    all layers are joined, because with a mean degree of 24 the deeper ones are nearly equal for all agents.
+    """
+
+    def __init__(self, width: int, num_layers: int, *, rngs: nnx.Rngs):
+        dtype = jnp.result_type(float)
+        self.embed = nnx.Linear(NUM_NODE_FEATURES, width, param_dtype=dtype, rngs=rngs)
+        self.layers = nnx.List(
+            [nnx.Linear(width, width, use_bias=False, param_dtype=dtype, rngs=rngs) for _ in range(num_layers)]
+        )
+        self.join = nnx.Linear(width * (num_layers + 1), width, param_dtype=dtype, rngs=rngs)
+
+    def __call__(self, params: EnvParams) -> Encoding:
+        hidden = jax.nn.relu(self.embed(node_features(params)))
+        outputs = [hidden]
+        for layer in self.layers:
+            hidden = jax.nn.relu(graph_convolution(to_graph(params.network, hidden), layer))
+            outputs.append(hidden)
+        nodes = jax.nn.relu(self.join(jnp.concatenate(outputs, axis=-1)))
+        return Encoding(nodes=nodes, graph=jnp.mean(nodes, axis=0))

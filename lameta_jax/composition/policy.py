@@ -1,0 +1,165 @@
+"""Actor and critic (LAMeTA eqs. (38), (39)): a pointer over agents, then the E-LAM."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Key
+
+from lameta_jax.composition.distributions import MaskedCategorical
+from lameta_jax.composition.encoder import MAX_HOPS, Encoding, GraphEncoder
+from lameta_jax.composition.env import Action, EnvParams, EnvState, Observation
+from lameta_jax.functional import Params, functionalize
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """Sizes of the networks."""
+
+    width: int = 64          # of node embeddings and of the pointer
+    num_layers: int = 2      # graph convolutions
+    context_width: int = 128 # hidden layers of actor and critic
+    intent_width: int = 32   # of phi(s)
+    elam_width: int = 8      # of psi(kappa)
+    num_elams: int = 2       # E-LAMs to choose from
+
+
+class Decision(NamedTuple):
+    """What actor and critic say about one observation."""
+
+    node_logits: Float[Array, " agents"]
+    elam_logits: Float[Array, "agents elams"]    # of kappa, for every node that may be picked with it
+    value: Float[Array, ""]
+
+
+class PointerPolicy(nnx.Module):
+    """Scores every agent against a query made from the state; its size does not depend on the number of agents.
+
+    z = [h_graph | phi(s) | psi(kappa)] as printed knows neither the step nor the predecessor, so the context
+    also holds the step, the hops left and the embedding of the predecessor (named deviation). The score of agent
+    i is query(context) . key(h_i) / sqrt(width), bilinear in what the user wants and what the agent is, plus
+    terms for whether i fits, whether it is linked and how good the link is, each weighted by the context.
+    """
+
+    def __init__(self, config: PolicyConfig, *, rngs: nnx.Rngs):
+        def linear(inputs, outputs, **options):
+            return nnx.Linear(inputs, outputs, param_dtype=jnp.result_type(float), rngs=rngs, **options)
+
+        small = nnx.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")
+        self.config = config
+        width, hidden, num_elams = config.width, config.context_width, config.num_elams
+        self.encoder = GraphEncoder(width, config.num_layers, rngs=rngs)
+        self.intent = linear(4, config.intent_width)
+        self.elam = linear(num_elams, config.elam_width)
+        context = 2 * width + config.intent_width + config.elam_width + 2 * MAX_HOPS
+        self.actor = nnx.List([linear(context, hidden), linear(hidden, hidden)])
+        self.query = linear(hidden, width)
+        self.key = linear(width, width)
+        self.link_weights = linear(hidden, 3, kernel_init=small)
+        self.elam_query = linear(hidden, num_elams * width, kernel_init=small)
+        self.critic = nnx.List([linear(context, hidden), linear(hidden, hidden)])
+        self.value = linear(hidden, 1)
+
+    def encode(self, params: EnvParams) -> Encoding:
+        return self.encoder(params)
+
+    def decode(self, encoding: Encoding, observation: Observation) -> Decision:
+        context = self._context(encoding, observation)
+        hidden = _layers(self.actor, context)
+        keys = self.key(encoding.nodes)
+        scale = self.config.width**-0.5
+        fit_weight, link_weight, benefit_weight = self.link_weights(hidden)
+        node_logits = (
+            scale * (keys @ self.query(hidden))
+            + fit_weight * observation.fits
+            + link_weight * observation.linked
+            + benefit_weight * observation.link_benefit
+        )
+        elam_queries = self.elam_query(hidden).reshape(self.config.width, self.config.num_elams)
+        value = self.value(_layers(self.critic, context))[0]
+        return Decision(node_logits=node_logits, elam_logits=scale * (keys @ elam_queries), value=value)
+
+    def _context(self, encoding: Encoding, observation: Observation) -> Float[Array, " context"]:
+        kind = encoding.graph.dtype
+        predecessor = encoding.nodes[jnp.maximum(observation.predecessor, 0)]
+        return jnp.concatenate(
+            [
+                encoding.graph,
+                jax.nn.relu(self.intent(observation.preference)),
+                jax.nn.relu(self.elam(jax.nn.one_hot(observation.elam, self.config.num_elams, dtype=kind))),
+                jax.nn.one_hot(observation.step, MAX_HOPS, dtype=kind),
+                jax.nn.one_hot(observation.hops_left - 1, MAX_HOPS, dtype=kind),
+                jnp.where(observation.predecessor >= 0, predecessor, 0.0),
+            ]
+        )
+
+
+class Policy(NamedTuple):
+    """A policy as pure functions of its parameters."""
+
+    init: Callable[[Key[Array, ""]], Params]
+    encode: Callable[[Params, EnvParams], Encoding]                # once per slot
+    decode: Callable[[Params, Encoding, Observation], Decision]    # once per user and step
+
+
+def make_policy(config: PolicyConfig | None = None) -> Policy:
+    """The pointer policy with the given sizes."""
+    config = config or PolicyConfig()
+
+    def init(key):
+        return functionalize(PointerPolicy(config, rngs=nnx.Rngs(key)))[1]
+
+    apply, _ = functionalize(PointerPolicy(config, rngs=nnx.Rngs(0)))
+    return Policy(
+        init=init,
+        encode=lambda params, env_params: apply(params, env_params, method="encode"),
+        decode=lambda params, encoding, observation: apply(params, encoding, observation, method="decode"),
+    )
+
+
+def sample_action(
+    key: Key[Array, ""], decision: Decision, observation: Observation
+) -> tuple[Action, Float[Array, ""]]:
+    """Draws a node, then kappa given the node; returns the action and its log-probability."""
+    key_node, key_elam = jax.random.split(key)
+    nodes = MaskedCategorical(decision.node_logits, observation.node_mask)
+    node = nodes.sample(key_node)
+    elams = MaskedCategorical(decision.elam_logits[node], observation.elam_mask)
+    elam = elams.sample(key_elam)
+    return Action(node, elam), nodes.log_prob(node) + elams.log_prob(elam)
+
+
+def best_action(decision: Decision, observation: Observation) -> Action:
+    """The most probable node, and the most probable kappa given it."""
+    node = MaskedCategorical(decision.node_logits, observation.node_mask).mode()
+    return Action(node, MaskedCategorical(decision.elam_logits[node], observation.elam_mask).mode())
+
+
+def evaluate_action(
+    decision: Decision, observation: Observation, action: Action
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Log-probability of an action, and the entropy of the policy: H(node) + H(kappa | that node)."""
+    nodes = MaskedCategorical(decision.node_logits, observation.node_mask)
+    elams = MaskedCategorical(decision.elam_logits[action.node], observation.elam_mask)
+    log_prob = nodes.log_prob(action.node) + elams.log_prob(action.elam)
+    return log_prob, nodes.entropy() + elams.entropy()
+
+
+def policy_actor(policy: Policy, policy_params: Params, *, greedy: bool = True):
+    """The trained policy under the common signature of all actors: act(key, observation, state, params)."""
+
+    def act(key: Key[Array, ""], observation: Observation, state: EnvState, params: EnvParams) -> Action:
+        del state
+        decision = policy.decode(policy_params, policy.encode(policy_params, params), observation)
+        return best_action(decision, observation) if greedy else sample_action(key, decision, observation)[0]
+
+    return act
+
+
+def _layers(layers: nnx.List, inputs: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
+    for layer in layers:
+        inputs = jax.nn.relu(layer(inputs))
+    return inputs
