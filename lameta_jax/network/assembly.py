@@ -1,0 +1,105 @@
+"""From checked columns to a Scenario, refusing what only the whole network can show to be wrong."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from lameta_jax.network.chains import has_chain
+from lameta_jax.network.network import AgenticNetwork, NetworkError, Request, Scenario
+
+
+def assemble_scenario(
+    source: str,
+    *,
+    name: str,
+    agent_ids: Sequence[str],
+    agent_types: Sequence[str],
+    capability: np.ndarray,
+    service_rate: np.ndarray,
+    service_cv: np.ndarray,
+    observations: np.ndarray,
+    outages: np.ndarray,
+    link_ends: np.ndarray,
+    link_ber: np.ndarray,
+    arrival_rate: float,
+    request: Sequence[str],
+    capability_threshold: float,
+    max_latency: float,
+    elam_names: Sequence[str] = ("small", "large"),
+    elam_fees: Sequence[float] = (0.01, 0.05),
+) -> Scenario:
+    """Build a scenario from float64 columns, in JAX's default float type.
+
+    Args:
+      source: the file or generator, for messages.
+      agent_types: type of each agent, by name; `request` names types in order.
+      link_ends: pairs of agent indices [links, 2], in any order within a pair.
+      capability, service_rate, ...: one entry per agent; units as in `AgenticNetwork`.
+
+    Raises:
+      NetworkError: an agent is unstable (rho >= 1), no agent has a requested type, or no chain serves the request.
+    """
+    type_names = tuple(sorted(set(agent_types)))
+    type_index = {type_name: index for index, type_name in enumerate(type_names)}
+    for type_name in request:
+        if type_name not in type_index:
+            raise NetworkError(f"{source}: request: type = {type_name!r} must be the type of an agent")
+
+    rate = _same_floor(np.asarray(service_rate, dtype=np.float64))
+    _refuse_unstable(source, agent_ids, arrival_rate, np.asarray(service_rate), np.asarray(rate))
+    network = AgenticNetwork(
+        agent_type=jnp.array([type_index[agent_type] for agent_type in agent_types], dtype=jnp.int32),
+        capability=jnp.asarray(capability, dtype=float),
+        service_rate=rate,
+        service_cv=jnp.asarray(service_cv, dtype=float),
+        observations=jnp.asarray(observations, dtype=float),
+        outages=jnp.asarray(outages, dtype=float),
+        link_ends=jnp.asarray(np.sort(np.reshape(link_ends, (-1, 2)), axis=1), dtype=jnp.int32),
+        link_ber=jnp.asarray(link_ber, dtype=float),
+        arrival_rate=jnp.asarray(arrival_rate, dtype=float),
+    )
+    wanted = Request(
+        types=jnp.array([type_index[type_name] for type_name in request], dtype=jnp.int32),
+        capability_threshold=jnp.asarray(capability_threshold, dtype=float),
+        max_latency=jnp.asarray(max_latency, dtype=float),
+    )
+    if not has_chain(network, wanted):
+        raise NetworkError(
+            f"{source}: request = {' -> '.join(request)} must be served by a chain of linked, distinct agents; "
+            "no such chain exists"
+        )
+    return Scenario(
+        name=name,
+        network=network,
+        request=wanted,
+        agent_ids=tuple(agent_ids),
+        type_names=type_names,
+        elam_names=tuple(elam_names),
+        elam_fees=jnp.asarray(elam_fees, dtype=float),
+    )
+
+
+def _same_floor(service_rate: np.ndarray) -> Float[Array, " agents"]:
+    """Service rates in the default float type, never rounded up to a whole number.
+
+    Eq. (13) takes the floor of a rate, so 20.99999999 must not become 21 in float32.
+    """
+    converted = np.asarray(jnp.asarray(service_rate, dtype=float))
+    below = np.nextafter(converted, np.zeros_like(converted))
+    return jnp.asarray(np.where(np.floor(converted) > np.floor(service_rate), below, converted), dtype=float)
+
+
+def _refuse_unstable(
+    source: str, agent_ids: Sequence[str], arrival_rate: float, exact: np.ndarray, converted: np.ndarray
+) -> None:
+    """Refuse rho >= 1, also where it is only the default float type that cannot tell lambda and mu apart."""
+    in_default_type = np.asarray(arrival_rate, dtype=converted.dtype) >= converted
+    unstable = np.flatnonzero((arrival_rate >= exact) | in_default_type)
+    if len(unstable):
+        agent = unstable[0]
+        raise NetworkError(
+            f"{source}: agent {agent_ids[agent]}: unstable, rho >= 1: service_rate mu = {float(exact[agent])!r} must "
+            f"be > arrival_rate lambda = {float(arrival_rate)!r} (per minute, told apart in {converted.dtype})"
+        )

@@ -1,0 +1,112 @@
+"""The best chain for each user: exact search here, beam search in `beam.py`.
+
+The objective is LAMeTA (18a) without the fee, under (18b)-(18d), by enumeration of every chain that (18d) allows.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from lameta_jax.network.beam import BeamResult, beam_search
+from lameta_jax.network.chains import ChainTable, enumerate_chains, iterate_chains
+from lameta_jax.network.network import AgenticNetwork, Request
+from lameta_jax.network.qoe import chain_factors, meets_constraints, subjective_qoe
+
+__all__ = [
+    "BeamResult",
+    "BestChains",
+    "ChainTable",
+    "beam_search",
+    "enumerate_chains",
+    "iterate_chains",
+    "optimum",
+]
+
+USERS_AT_ONCE = 64  # users whose QoE of a whole chunk is held at the same time
+SMALLEST_CHUNK = 256  # short chunks are padded to powers of two from here, to share compiled code
+
+
+class BestChains(NamedTuple):
+    """The best feasible chains of each user, best first; equal ones in the order of enumeration."""
+
+    agents: Int[Array, "*users top hops"]  # -1 where there are fewer than `top` feasible chains
+    qoe: Float[Array, "*users top"]  # failure_qoe there
+    evaluated: int  # chains that were looked at
+    feasible: int  # those that meet (18b) and (18c)
+
+
+def optimum(
+    network: AgenticNetwork,
+    request: Request,
+    preferences: Float[Array, "users 4"],
+    *,
+    top: int = 1,
+    form: str = "power",
+    failure_qoe: float = -1.0,
+    chunk_size: int = 65536,
+) -> BestChains:
+    """The `top` best chains for each preference, by exact search.
+
+    A feasible chain is always preferred to a failed one, even where its QoE is below `failure_qoe`: (18) maximises
+    over the chains that meet the constraints. Memory is bounded by `chunk_size`, however many chains there are.
+
+    Args:
+      preferences: s of each user, on the simplex.
+      top: how many chains to return per user.
+      form: how QoE is felt, one of QOE_FORMS.
+      failure_qoe: reported where no feasible chain is left.
+      chunk_size: chains evaluated at once.
+    """
+    num_users, hops = preferences.shape[0], request.types.shape[0]
+    qoe = jnp.full((num_users, top), -jnp.inf, preferences.dtype)
+    agents = jnp.full((num_users, top, hops), -1, jnp.int32)
+    evaluated = feasible = 0
+    for chunk, valid in _padded_chunks(network, request, chunk_size):
+        qoe, agents, found = _merge_chunk(qoe, agents, network, request, preferences, chunk, valid, form)
+        evaluated += int(valid.sum())
+        feasible += int(found)
+    return BestChains(agents, jnp.where(jnp.isneginf(qoe), failure_qoe, qoe), evaluated, feasible)
+
+
+def _padded_chunks(
+    network: AgenticNetwork, request: Request, chunk_size: int
+) -> Iterator[tuple[ChainTable, Bool[Array, " chains"]]]:
+    """Chunks of one size, so that all but the first find their code compiled; a lone short one is padded less."""
+    is_first = True
+    for chunk in iterate_chains(network, request, chunk_size):
+        count = chunk.agents.shape[0]
+        size = min(chunk_size, max(SMALLEST_CHUNK, 1 << (count - 1).bit_length())) if is_first else chunk_size
+        rows = ((0, size - count), (0, 0))
+        yield ChainTable(jnp.pad(chunk.agents, rows), jnp.pad(chunk.links, rows)), jnp.arange(size) < count
+        is_first = False
+
+
+@partial(jax.jit, static_argnames="form")
+def _merge_chunk(
+    qoe: Float[Array, "users top"],
+    agents: Int[Array, "users top hops"],
+    network: AgenticNetwork,
+    request: Request,
+    preferences: Float[Array, "users 4"],
+    chunk: ChainTable,
+    valid: Bool[Array, " chains"],
+    form: str,
+) -> tuple[Float[Array, "users top"], Int[Array, "users top hops"], Int[Array, ""]]:
+    """The best of the chains so far and of one more chunk, and how many in the chunk are feasible."""
+    factors = jax.vmap(chain_factors, in_axes=(None, 0, 0))(network, chunk.agents, chunk.links)
+    feasible = valid & meets_constraints(factors, request)
+
+    def merge(user):
+        user_qoe, user_agents, preference = user
+        felt = subjective_qoe(factors, preference, request.capability_threshold, form)
+        candidates = jnp.concatenate([user_qoe, jnp.where(feasible, felt, -jnp.inf)])
+        # Of equal values top_k takes the first: earlier chunks, then earlier chains.
+        best, index = jax.lax.top_k(candidates, user_qoe.shape[0])
+        return best, jnp.concatenate([user_agents, chunk.agents])[index]
+
+    qoe, agents = jax.lax.map(merge, (qoe, agents, preferences), batch_size=USERS_AT_ONCE)
+    return qoe, agents, jnp.sum(feasible)
