@@ -44,6 +44,7 @@ format: $(READY)
 setup: $(READY)
 
 # The stamp is written last, and removed before an update: an interrupted set-up starts from scratch.
+# Compiling every file of every package would take as long as the rest; Python compiles what it imports.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "$(PYTHON) is missing or older than Python 3.11; name another one: make PYTHON=python3.12" >&2; exit 1; }
@@ -51,8 +52,9 @@ $(READY): pyproject.toml constraints.txt
 	  echo "$(PYTHON) cannot make virtual environments: install its venv package (python3-venv)" >&2; exit 1; }
 	@echo "Setting up .venv (once, about 3 minutes) ..." >&2
 	@if [ -e $@ ]; then rm $@; else $(PYTHON) -m venv --clear .venv; fi
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --log .venv/setup.log \
-	  -c constraints.txt -e '.[all,dev]' || { echo "Set-up failed; details in .venv/setup.log" >&2; exit 1; }
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --no-compile --progress-bar off \
+	  -c constraints.txt -e '.[all,dev]' > .venv/setup.log 2>&1 || { \
+	  grep '^ERROR' .venv/setup.log >&2; echo "Set-up failed; all of it in .venv/setup.log" >&2; exit 1; }
 	@touch $@
 
 clean:
