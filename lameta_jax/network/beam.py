@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lameta_jax.network.network import AgenticNetwork, NeighbourTable, Request, neighbour_table
 from lameta_jax.network.outage import crash_probability, overload_probability
-from lameta_jax.network.qoe import ChainFactors, chain_factors, meets_constraints, subjective_qoe
+from lameta_jax.network.qoe import ChainFactors, meets_constraints, subjective_qoe
 from lameta_jax.network.queueing import agent_latency
 
 USERS_AT_ONCE = 64  # users searched at the same time; each holds width times the largest degree candidates
@@ -119,7 +119,7 @@ def _search(
         dropped = jnp.maximum(dropped, lost)
         beam = _extend(beam, network, request.types[hop + 1], table, alone)
 
-    factors = jax.vmap(chain_factors, in_axes=(None, 0, 0))(network, beam.agents, beam.links)
+    factors = _factors(beam.part, hops)
     felt = subjective_qoe(factors, preference, request.capability_threshold, form)
     value = jnp.where(beam.alive & meets_constraints(factors, request), felt, -jnp.inf)
     best = jnp.argmax(value)
@@ -165,20 +165,19 @@ def _optimistic_qoe(
     Both forms rise with C and fall with L. In B and P they are monotone, with a sign that depends on the rest (a
     larger outage makes a negative printed QoE less negative), so the maximum lies at a corner.
     """
-    capability = best.capability / request.types.shape[0]
-    outage = _either(best.crash, best.overload)
+    capability, loss, latency, outage = _factors(best, request.types.shape[0])
     room = ROUNDING * jnp.finfo(capability.dtype).eps
-    fast = best.latency <= request.max_latency * (1 + room)
+    fast = latency <= request.max_latency * (1 + room)
     capable = capability >= request.capability_threshold * (1 - room)
     one = jnp.ones_like(outage)
-    corners = [
-        subjective_qoe(
-            ChainFactors(capability, loss, best.latency, failure), preference, request.capability_threshold, form
-        )
-        for loss in (best.loss, one)
-        for failure in (outage, one)
-    ]
-    return jnp.where(fast & capable, jnp.max(jnp.stack(corners), axis=0), -jnp.inf)
+    corners = ChainFactors(
+        capability=jnp.stack([capability] * 4),
+        information_loss=jnp.stack([loss, loss, one, one]),
+        latency=jnp.stack([latency] * 4),
+        outage=jnp.stack([outage, one, outage, one]),
+    )
+    bound = jnp.max(subjective_qoe(corners, preference, request.capability_threshold, form), axis=0)
+    return jnp.where(fast & capable, bound, -jnp.inf)
 
 
 def _keep_best(beam: _Beam, promise: Float[Array, " chains"], width: int) -> tuple[_Beam, Float[Array, ""]]:
@@ -222,6 +221,11 @@ def _join(first: _Part, second: _Part) -> _Part:
         crash=_either(first.crash, second.crash),
         overload=jnp.maximum(first.overload, second.overload),
     )
+
+
+def _factors(part: _Part, hops: int) -> ChainFactors:
+    """The factors of a whole chain of so many hops."""
+    return ChainFactors(part.capability / hops, part.loss, part.latency, _either(part.crash, part.overload))
 
 
 def _either(first: Float[Array, "*batch"], second: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
