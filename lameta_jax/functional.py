@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from flax import nnx
+from jaxtyping import PyTree
 
-Params = dict[Any, Any]
+Params = PyTree
 """A nested dict of arrays, keyed by attribute name; items of a list are keyed by their integer position."""
 
 
