@@ -16,9 +16,8 @@ ifneq ($(wildcard ../shared/data/.),)
 export LAMETA_DATA_DIR ?= $(abspath ../shared/data)
 endif
 
-# One computing thread per test worker: the tests run small programs, which more threads only slow down.
-THREADS := OMP_NUM_THREADS=1 XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-PYTEST  := $(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+# torch would start a thread per core in every test worker; jax shares the cores well enough by itself.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: demo test test-slow lint format setup clean
 .DELETE_ON_ERROR:
