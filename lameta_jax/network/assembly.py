@@ -39,7 +39,8 @@ def assemble_scenario(
       capability, service_rate, ...: one entry per agent; units as in `AgenticNetwork`.
 
     Raises:
-      NetworkError: an agent is unstable (rho >= 1), no agent has a requested type, or no chain serves the request.
+      NetworkError: an agent is unstable (rho >= 1), no agent has a requested type, or no chain serves
+        the request.
     """
     type_names = tuple(sorted(set(agent_types)))
     type_index = {type_name: index for index, type_name in enumerate(type_names)}
@@ -67,8 +68,8 @@ def assemble_scenario(
     )
     if not has_chain(network, wanted):
         raise NetworkError(
-            f"{source}: request = {' -> '.join(request)} must be served by a chain of linked, distinct agents; "
-            "no such chain exists"
+            f"{source}: request = {' -> '.join(request)} must be served by a chain of linked, distinct "
+            "agents, but no such chain exists"
         )
     return Scenario(
         name=name,
@@ -100,6 +101,6 @@ def _refuse_unstable(
     if len(unstable):
         agent = unstable[0]
         raise NetworkError(
-            f"{source}: agent {agent_ids[agent]}: unstable, rho >= 1: service_rate mu = {float(exact[agent])!r} must "
-            f"be > arrival_rate lambda = {float(arrival_rate)!r} (per minute, told apart in {converted.dtype})"
+            f"{source}: agent {agent_ids[agent]}: unstable, rho >= 1: service_rate mu = {float(exact[agent])!r} "
+            f"must be > arrival_rate lambda = {float(arrival_rate)!r} per minute (compared in {converted.dtype})"
         )

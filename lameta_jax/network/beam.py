@@ -23,7 +23,7 @@ class BeamResult(NamedTuple):
 
     agents: Int[Array, "*users hops"]  # -1 where no feasible chain was found
     qoe: Float[Array, " *users"]  # -inf there
-    bound: Float[Array, " *users"]  # >= the optimum; equal to `qoe` if nothing that could be better was dropped
+    bound: Float[Array, " *users"]  # >= the optimum; equal to `qoe` if nothing better can have been dropped
 
 
 class _Part(NamedTuple):
@@ -55,9 +55,9 @@ def beam_search(
 ) -> BeamResult:
     """The best chain that a beam of `width` partial chains finds for each preference.
 
-    Partial chains are ranked by an optimistic value: each factor continues along its own best path through the
-    layers of requested types. That value bounds every completion from above, so the largest one ever dropped,
-    together with the result, bounds the optimum.
+    Partial chains are ranked by an optimistic value: each factor continues along its own best path through
+    the layers of requested types. That value bounds every completion from above, so the largest one ever
+    dropped, together with the result, bounds the optimum.
 
     Args:
       preferences: s of each user, on the simplex.
@@ -102,7 +102,7 @@ def _search(
     width: int,
     form: str,
 ) -> BeamResult:
-    """One user's search: keep the most promising partial chains hop by hop, value the complete ones exactly."""
+    """One user's search: keep the most promising partial chains hop by hop, value the complete ones."""
     num_agents, hops = network.agent_type.shape[0], request.types.shape[0]
     everyone = jnp.arange(num_agents, dtype=jnp.int32)
     beam = _Beam(
@@ -162,8 +162,8 @@ def _optimistic_qoe(
 ) -> Float[Array, " chains"]:
     """An upper bound on the QoE of any feasible chain whose factors are no better than `best`.
 
-    Both forms rise with C and fall with L. In B and P they are monotone, with a sign that depends on the rest (a
-    larger outage makes a negative printed QoE less negative), so the maximum lies at a corner.
+    Both forms rise with C and fall with L. In B and P they are monotone, with a sign that depends on the rest
+    (a larger outage makes a negative printed QoE less negative), so the maximum lies at a corner.
     """
     capability, loss, latency, outage = _factors(best, request.types.shape[0])
     room = ROUNDING * jnp.finfo(capability.dtype).eps
@@ -192,7 +192,7 @@ def _keep_best(beam: _Beam, promise: Float[Array, " chains"], width: int) -> tup
 def _extend(
     beam: _Beam, network: AgenticNetwork, agent_type: Int[Array, ""], table: NeighbourTable, alone: _Part
 ) -> _Beam:
-    """Every partial chain with every neighbour of its last agent; those of wrong type or repeated are not alive."""
+    """Every partial chain with every neighbour of its last agent; alive if of the right type and not repeated."""
     last = beam.agents[:, -1]
     agent = table.neighbours[last]
     link = table.link[last]

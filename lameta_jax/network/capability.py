@@ -1,7 +1,8 @@
 """Capability of agents and chains from their training budget, LAMeTA eqs. (1a)-(2).
 
-The scaling law is that of Hoffmann et al., Training Compute-Optimal Large Language Models, 2022, arXiv:2203.15556.
-The first three functions use plain arithmetic only, so that a NumPy float64 array stays one whatever JAX's mode.
+The scaling law is that of Hoffmann et al., Training Compute-Optimal Large Language Models, 2022,
+arXiv:2203.15556. The first three functions use plain arithmetic only, so that a NumPy float64 array stays one
+whatever JAX's mode.
 """
 
 import jax.numpy as jnp

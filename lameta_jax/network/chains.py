@@ -44,8 +44,8 @@ def enumerate_chains(network: AgenticNetwork, request: Request) -> ChainTable:
 def iterate_chains(network: AgenticNetwork, request: Request, chunk_size: int) -> Iterator[ChainTable]:
     """The chains of `enumerate_chains`, `chunk_size` at a time and fewer in the last chunk.
 
-    Chains are extended depth first, one block at a time, so that memory is bounded by the request's length times
-    the larger of `chunk_size` and the largest degree, however many chains there are.
+    Chains are extended depth first, one block at a time, so that memory is bounded by the request's length
+    times the larger of `chunk_size` and the largest degree, however many chains there are.
     """
     waiting, count = [], 0
     for block in _blocks(network, request, chunk_size):

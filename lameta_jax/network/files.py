@@ -1,13 +1,13 @@
 """Network files: YAML, JSON, GraphML and GML in, YAML, JSON and GraphML out.
 
-Every problem with a file is one `NetworkError` line. YAML is read by the core schema of YAML 1.2, without tags that
-construct objects: `3e21` is a number, `yes` and `1:30` are text.
+Every problem with a file is one `NetworkError` line. YAML is read by the core schema of YAML 1.2, without tags
+that construct objects: `3e21` is a number, `yes` and `1:30` are text.
 """
 
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -18,7 +18,14 @@ from lameta_jax.network.schema import parse_scenario, scenario_to_mapping
 
 __all__ = ["load_scenario", "parse_scenario", "save_scenario"]
 
-MAX_BYTES = 100_000_000  # some 1.5 million links
+if TYPE_CHECKING:
+    from yaml import SafeDumper, SafeLoader
+else:  # the same, written in C and ten times as fast, where PyYAML was built with it
+    SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    SafeDumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+MAX_BYTES = 32_000_000  # five times lameta-10k; YAML takes some 60 times its size in memory
+MAX_DEPTH = 20  # a network file has 4 levels; the parser written in C would overflow its stack on 100,000
 MAX_MERGED_KEYS = 1000  # far above any agent's keys, far below what nested merges can grow to
 
 
@@ -44,7 +51,7 @@ def load_scenario(path: str | Path) -> Scenario:
         mapping = readers[suffix](text, place)
     except NetworkError:
         raise
-    # Parsers fail in many ways on hostile input (recursion, overflow, bad explicit tags): all mean "not readable".
+    # Parsers fail in many ways on hostile input (recursion, overflow, bad tags): all mean "not readable".
     except Exception as error:
         refuse(place, f"not readable as {suffix[1:]}: {_one_line(error)}")
     return parse_scenario(mapping, str(path))
@@ -75,7 +82,11 @@ def _read_text(path: Path, place: str) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    words = " ".join(str(error).split()) or type(error).__name__
+    words = str(error)
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        words = f"line {mark.line + 1}, column {mark.column + 1}: {error.problem or error.context}"
+    words = " ".join(words.split()) or type(error).__name__
     return words if len(words) <= 300 else words[:297] + "..."
 
 
@@ -94,7 +105,7 @@ _CORE_SCHEMA = (
 )
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+class _Loader(SafeLoader):
     """Safe loader with YAML 1.2 numbers, bounded merges, and no key given twice."""
 
     yaml_implicit_resolvers: dict = {}
@@ -134,6 +145,11 @@ def _refuse_repeated_keys(root: yaml.Node | None) -> None:
 
 
 def _read_yaml(text: str, place: str) -> Any:
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            refuse(place, f"line {event.start_mark.line + 1}: nesting must be at most {MAX_DEPTH} deep")
     return yaml.load(text, Loader=_Loader)  # a safe loader: see its base class
 
 
@@ -149,7 +165,7 @@ def _read_json(text: str, place: str) -> Any:
     return json.loads(text, object_pairs_hook=once)
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(SafeDumper):
     """Quotes whatever either YAML 1.1 or `_Loader` would not read as text."""
 
 

@@ -32,7 +32,9 @@ def read_graphml(text: str, place: str) -> Entry:
     for child in graph:
         if _tag(child) == "node":
             agent_id = child.get("id")
-            here = f"{place}: agents[{len(agents)}]" if agent_id is None else f"{place}: agent {plain(agent_id)}"
+            here = (
+                f"{place}: agents[{len(agents)}]" if agent_id is None else f"{place}: agent {plain(agent_id)}"
+            )
             named = {} if agent_id is None else {"id": agent_id}
             agents.append(_merge(named, _data(child, "node", keys, here), here))
         elif _tag(child) == "edge":

@@ -23,7 +23,9 @@ def sustainable_rate(service_rate: Float[Array, "*batch hops"]) -> Float[Array, 
     return jnp.min(service_rate, axis=-1)
 
 
-def overload_probability(arrival_rate: Scalar, service_rate: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+def overload_probability(
+    arrival_rate: Scalar, service_rate: Float[Array, "*batch"]
+) -> Float[Array, "*batch"]:
     r"""Probability of more than lambda_max arrivals within one minute.
 
         P_over = 1 - sum_{k <= floor(lambda_max)} e^{-lambda} lambda^k / k! = P(floor(lambda_max) + 1, lambda)

@@ -133,7 +133,9 @@ def _agent(entry: Any, index: int, place: str) -> dict[str, Any]:
         budget = require_number(entry, "compute_budget", here, POSITIVE, "training FLOP")
         capability = float(np.exp(-pretraining_loss(np.array(budget))))
         if capability < SMALLEST:
-            words = f"compute_budget = {shown(entry['compute_budget'])} must be large enough for a capability > 0"
+            words = (
+                f"compute_budget = {shown(entry['compute_budget'])} must be large enough for a capability > 0"
+            )
             refuse(here, f"{words} in single precision, from about 2e9 training FLOP")
 
     if require_one_of(entry, ("service_rate", "mean_service_time"), here) == "service_rate":
@@ -152,7 +154,8 @@ def _agent(entry: Any, index: int, place: str) -> dict[str, Any]:
     outages = require_number(entry, "outages", here, COUNT)
     if outages > observations:
         refuse(
-            here, f"outages = {shown(entry['outages'])} must be <= observations = {shown(entry['observations'])}"
+            here,
+            f"outages = {shown(entry['outages'])} must be <= observations = {shown(entry['observations'])}",
         )
     return {
         "agent_ids": agent_id,

@@ -44,9 +44,13 @@ def draw_topology(name: str, num_agents: int, mean_degree: float, generator: np.
     if name == "erdos-renyi":
         graph = nx.fast_gnp_random_graph(num_agents, min(1.0, mean_degree / (num_agents - 1)), seed=seed)
     elif name == "watts-strogatz":
-        graph = nx.watts_strogatz_graph(num_agents, min(2 * round(mean_degree / 2), num_agents), REWIRING, seed)
+        graph = nx.watts_strogatz_graph(
+            num_agents, min(2 * round(mean_degree / 2), num_agents), REWIRING, seed
+        )
     elif name == "barabasi-albert":
-        graph = nx.barabasi_albert_graph(num_agents, min(max(1, round(mean_degree / 2)), num_agents - 1), seed)
+        graph = nx.barabasi_albert_graph(
+            num_agents, min(max(1, round(mean_degree / 2)), num_agents - 1), seed
+        )
     elif name == "grid":
         rows = next(rows for rows in range(int(num_agents**0.5), 0, -1) if num_agents % rows == 0)
         graph = nx.convert_node_labels_to_integers(nx.grid_2d_graph(rows, num_agents // rows))
