@@ -101,6 +101,7 @@ def _refuse_unstable(
     if len(unstable):
         agent = unstable[0]
         raise NetworkError(
-            f"{source}: agent {agent_ids[agent]}: unstable, rho >= 1: service_rate mu = {float(exact[agent])!r} "
-            f"must be > arrival_rate lambda = {float(arrival_rate)!r} per minute (compared in {converted.dtype})"
+            f"{source}: agent {agent_ids[agent]}: unstable, rho >= 1: "
+            f"service_rate mu = {float(exact[agent])!r} must be > arrival_rate lambda = {float(arrival_rate)!r} "
+            f"(per minute, compared in {converted.dtype})"
         )

@@ -1,7 +1,7 @@
 """Network files: YAML, JSON, GraphML and GML in, YAML, JSON and GraphML out.
 
-Every problem with a file is one `NetworkError` line. YAML is read by the core schema of YAML 1.2, without tags
-that construct objects: `3e21` is a number, `yes` and `1:30` are text.
+Every problem with a file is one `NetworkError` line. YAML is read by the core schema of YAML 1.2, without
+tags that construct objects: `3e21` is a number, `yes` and `1:30` are text.
 """
 
 import json

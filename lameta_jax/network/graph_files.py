@@ -16,7 +16,7 @@ Entry = dict[str, Any]
 
 
 def read_graphml(text: str, place: str) -> Entry:
-    """The mapping of a GraphML file. Numbers that do not parse stay text, for the schema to refuse by name."""
+    """The mapping of a GraphML file; numbers that do not parse stay text, for the schema to refuse."""
     root = ElementTree.fromstring(text)
     if _tag(root) != "graphml":
         refuse(place, f"root element = {shown(_tag(root))} must be 'graphml'")
@@ -32,10 +32,9 @@ def read_graphml(text: str, place: str) -> Entry:
     for child in graph:
         if _tag(child) == "node":
             agent_id = child.get("id")
-            here = (
-                f"{place}: agents[{len(agents)}]" if agent_id is None else f"{place}: agent {plain(agent_id)}"
-            )
-            named = {} if agent_id is None else {"id": agent_id}
+            here, named = f"{place}: agents[{len(agents)}]", {}
+            if agent_id is not None:
+                here, named = f"{place}: agent {plain(agent_id)}", {"id": agent_id}
             agents.append(_merge(named, _data(child, "node", keys, here), here))
         elif _tag(child) == "edge":
             ends = [child.get("source"), child.get("target")]
@@ -50,7 +49,7 @@ def read_graphml(text: str, place: str) -> Entry:
 
 def read_gml(text: str, place: str) -> Entry:
     """The mapping of a GML file; an agent's id is its node's label, or the node's number if it has none."""
-    graph = nx.parse_gml(text, label=None)
+    graph = nx.parse_gml(text, label=None)  # pyright: ignore[reportArgumentType] (nodes by number)
     _require_undirected("directed" if graph.is_directed() else "undirected", place)
     labels = {node: str(data.get("label", node)) for node, data in graph.nodes(data=True)}
     agents = []

@@ -97,7 +97,8 @@ def chain_links(
     """The link between each agent of a chain and the next.
 
     Returns:
-      Index of the link (0 where there is none), and whether there is one. Costs hops times links, no lookup table.
+      Index of the link (0 where there is none), and whether there is one. Costs hops times links, without a
+      lookup table.
     """
     first = jnp.minimum(chain[:-1], chain[1:])
     second = jnp.maximum(chain[:-1], chain[1:])
@@ -106,6 +107,13 @@ def chain_links(
     ends = network.link_ends
     match = (first[:, None] == ends[None, :, 0]) & (second[:, None] == ends[None, :, 1])
     return jnp.argmax(match, axis=1).astype(chain.dtype), jnp.any(match, axis=1)
+
+
+def serves_request(network: AgenticNetwork, request: Request, chain: Int[Array, " hops"]) -> Bool[Array, ""]:
+    """LAMeTA (18d): agents of the requested types in order, all different, each linked to the next."""
+    _, linked = chain_links(network, chain)
+    repeats = jnp.sum(chain[:, None] == chain[None, :]) > chain.shape[0]
+    return jnp.all(network.agent_type[chain] == request.types) & jnp.all(linked) & ~repeats
 
 
 def to_graph(network: AgenticNetwork, nodes: Float[Array, "agents features"]) -> jraph.GraphsTuple:

@@ -1,6 +1,7 @@
 """The best chain for each user: exact search here, beam search in `beam.py`.
 
-The objective is LAMeTA (18a) without the fee, under (18b)-(18d), by enumeration of every chain that (18d) allows.
+The objective is LAMeTA (18a) without the fee, under (18b)-(18d), by enumeration of all chains that (18d)
+allows.
 """
 
 from collections.abc import Iterator
@@ -51,8 +52,9 @@ def optimum(
 ) -> BestChains:
     """The `top` best chains for each preference, by exact search.
 
-    A feasible chain is always preferred to a failed one, even where its QoE is below `failure_qoe`: (18) maximises
-    over the chains that meet the constraints. Memory is bounded by `chunk_size`, however many chains there are.
+    A feasible chain is always preferred to a failed one, even where its QoE is below `failure_qoe`: (18)
+    maximises over the chains that meet the constraints. Memory is bounded by `chunk_size`, however many
+    chains there are.
 
     Args:
       preferences: s of each user, on the simplex.
@@ -75,7 +77,7 @@ def optimum(
 def _padded_chunks(
     network: AgenticNetwork, request: Request, chunk_size: int
 ) -> Iterator[tuple[ChainTable, Bool[Array, " chains"]]]:
-    """Chunks of one size, so that all but the first find their code compiled; a lone short one is padded less."""
+    """Chunks of one size, so that code is compiled once; a lone short one is padded to a power of two."""
     is_first = True
     for chunk in iterate_chains(network, request, chunk_size):
         count = chunk.agents.shape[0]

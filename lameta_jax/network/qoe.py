@@ -133,7 +133,7 @@ def realised_qoe(
 
 
 def _finite_log(value: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
-    """ln, kept finite (gradient 0) where a product has underflowed or an unstable agent's latency is infinite."""
+    """ln, kept finite (gradient 0) where a product has underflowed or an unstable agent never answers."""
     limits = jnp.finfo(value.dtype)
     return jnp.log(jnp.clip(value, limits.tiny, limits.max))
 
@@ -141,7 +141,7 @@ def _finite_log(value: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
 def _power_of_complement(
     probability: Float[Array, "*batch"], exponent: Float[Array, "*users"]
 ) -> Float[Array, "*both"]:
-    """(1 - p)^w for w >= 0 with 0^0 = 1; gradient finite everywhere, 0 at p = 1 where the true one may not be."""
+    """(1 - p)^w for w >= 0 with 0^0 = 1; its gradient is 0 at p = 1, where the true one may be infinite."""
     certain = probability >= 1
     log_complement = jnp.log1p(-jnp.where(certain, 0.0, probability))
     at_certain = jnp.where(exponent > 0, 0.0, 1.0).astype(log_complement.dtype)

@@ -28,7 +28,7 @@ def waiting_time(
 
     Reference: LAMeTA eqs. (5), (6), (10).
 
-    >>> round(float(waiting_time(4.0, jnp.array(8.0), jnp.array(1.0))), 6)  # M/M/1: rho / (mu - lambda) = 0.5 / 4
+    >>> round(float(waiting_time(4.0, jnp.array(8.0), jnp.array(1.0))), 6)  # M/M/1: rho/(mu - lambda) = 0.5/4
     0.125
     """
     rho = traffic_intensity(arrival_rate, service_rate)

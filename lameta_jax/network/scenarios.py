@@ -35,7 +35,7 @@ class ScenarioConfig:
             raise NetworkError(f"topology = {self.topology!r} must be one of {', '.join(TOPOLOGIES)}")
         if not 1 <= self.num_types <= self.num_agents or self.num_agents < 2:
             raise NetworkError(
-                f"num_types = {self.num_types} must be >= 1 and <= num_agents = {self.num_agents}, itself >= 2"
+                f"num_types = {self.num_types} must be >= 1 and <= num_agents = {self.num_agents}, that >= 2"
             )
         if self.mean_degree <= 0:
             raise NetworkError(f"mean_degree = {self.mean_degree} must be > 0")
@@ -65,10 +65,10 @@ def load_named(name: str, seed: int = 0) -> Scenario:
 def draw_scenario(config: ScenarioConfig, seed: int = 0, topology: Topology | None = None) -> Scenario:
     """Draw a scenario whose request can be served.
 
-    Per agent: training budget 10^U(19, 24) FLOP; mean service time 10^(0.9 z) exp(N(0, 0.35)) seconds, clipped to
-    [0.8, 11], with z the log of the compute-optimal parameter count rescaled to [0, 1] over the network; V ~
-    U(0.3, 1.5); |O| uniform on the integers [200, 2000); |F| ~ Binomial(|O|, 10^U(-3, -1)). Per link: bit error
-    rate 10^U(-3.5, -1), unless the topology gives it.
+    Per agent: training budget 10^U(19, 24) FLOP; mean service time 10^(0.9 z) exp(N(0, 0.35)) seconds,
+    clipped to [0.8, 11], with z the log of the compute-optimal parameter count rescaled to [0, 1] over the network;
+    V ~ U(0.3, 1.5); |O| uniform on the integers [200, 2000); |F| ~ Binomial(|O|, 10^U(-3, -1)). Per link: bit
+    error rate 10^U(-3.5, -1), unless the topology gives it.
 
     A draw that no chain can serve, or that has an unstable agent, is replaced by the next of the same seed.
 

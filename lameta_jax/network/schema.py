@@ -131,12 +131,10 @@ def _agent(entry: Any, index: int, place: str) -> dict[str, Any]:
         capability = require_number(entry, "capability", here, POSITIVE_SHARE)
     else:
         budget = require_number(entry, "compute_budget", here, POSITIVE, "training FLOP")
-        capability = float(np.exp(-pretraining_loss(np.array(budget))))
+        capability = float(np.exp(-pretraining_loss(np.array([budget])))[0])
         if capability < SMALLEST:
-            words = (
-                f"compute_budget = {shown(entry['compute_budget'])} must be large enough for a capability > 0"
-            )
-            refuse(here, f"{words} in single precision, from about 2e9 training FLOP")
+            given = shown(entry["compute_budget"])
+            refuse(here, f"compute_budget = {given} must be large enough for a capability >= {SMALLEST:.2g}")
 
     if require_one_of(entry, ("service_rate", "mean_service_time"), here) == "service_rate":
         rate = require_number(entry, "service_rate", here, POSITIVE, "per minute")
@@ -153,10 +151,7 @@ def _agent(entry: Any, index: int, place: str) -> dict[str, Any]:
     observations = require_number(entry, "observations", here, POSITIVE_COUNT)
     outages = require_number(entry, "outages", here, COUNT)
     if outages > observations:
-        refuse(
-            here,
-            f"outages = {shown(entry['outages'])} must be <= observations = {shown(entry['observations'])}",
-        )
+        refuse(here, f"outages = {shown(entry['outages'])} must be <= observations = {observations:.0f}")
     return {
         "agent_ids": agent_id,
         "agent_types": agent_type,
@@ -208,7 +203,7 @@ def _elams(entries: Any, place: str) -> tuple[list[str], list[float]]:
     return names, fees
 
 
-def _shortest(value: np.generic) -> float | int:
+def _shortest(value: Any) -> float | int:
     """The shortest decimal that reads back as the same float32 or float64; whole numbers stay whole."""
     number = float(str(value))
     return int(number) if number.is_integer() and abs(number) < 2**53 else number

@@ -1,4 +1,4 @@
-"""Who is linked to whom: random graphs by name, and graphs from files. Always a list of links, never a matrix."""
+"""Who is linked to whom: random graphs by name, and graphs from files; a list of links, never a matrix."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +14,8 @@ from lameta_jax.network.network import NetworkError
 TOPOLOGIES = ("erdos-renyi", "watts-strogatz", "barabasi-albert", "grid", "random-geometric")
 
 REWIRING = 0.1  # share of links that watts-strogatz moves
-# Random geometric: log-distance path loss, Rayleigh fading, two receive branches. Links end where the mean SNR per
-# branch has fallen to 0 dB, which is a bit error rate of 0.058; at half that distance it is 0.0024.
+# Random geometric: log-distance path loss, Rayleigh fading, two receive branches. Links end where the mean
+# SNR per branch has fallen to 0 dB, which is a bit error rate of 0.058; at half that distance it is 0.0024.
 PATH_LOSS_EXPONENT = 3.0
 SNR_AT_RANGE = 1.0  # linear
 FADING_FIGURE, BRANCHES = 1.0, 2.0
@@ -34,23 +34,20 @@ def draw_topology(name: str, num_agents: int, mean_degree: float, generator: np.
     """Draw a topology with about `mean_degree` links per agent; its cost grows with agents plus links.
 
     "erdos-renyi": each pair alike. "watts-strogatz": ring with rewired links, even degree. "barabasi-albert":
-    preferential attachment. "grid": the most square rectangle, whatever the mean degree. "random-geometric": uniform
-    in the unit square, linked within a range, bit error rates from path loss and fading.
+    preferential attachment. "grid": the most square rectangle, whatever the mean degree. "random-geometric":
+    uniform in the unit square, linked within a range, bit error rates from path loss and fading.
 
     Raises:
       NetworkError: no such topology, or one that does not fit the sizes.
     """
     seed = int(generator.integers(2**31))
+    half_degree = max(1, round(mean_degree / 2))
     if name == "erdos-renyi":
         graph = nx.fast_gnp_random_graph(num_agents, min(1.0, mean_degree / (num_agents - 1)), seed=seed)
     elif name == "watts-strogatz":
-        graph = nx.watts_strogatz_graph(
-            num_agents, min(2 * round(mean_degree / 2), num_agents), REWIRING, seed
-        )
+        graph = nx.watts_strogatz_graph(num_agents, min(2 * half_degree, num_agents), REWIRING, seed)
     elif name == "barabasi-albert":
-        graph = nx.barabasi_albert_graph(
-            num_agents, min(max(1, round(mean_degree / 2)), num_agents - 1), seed
-        )
+        graph = nx.barabasi_albert_graph(num_agents, min(half_degree, num_agents - 1), seed)
     elif name == "grid":
         rows = next(rows for rows in range(int(num_agents**0.5), 0, -1) if num_agents % rows == 0)
         graph = nx.convert_node_labels_to_integers(nx.grid_2d_graph(rows, num_agents // rows))
