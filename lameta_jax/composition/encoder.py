@@ -15,8 +15,7 @@ from jaxtyping import Array, Float
 from lameta_jax.composition.env import EnvParams
 from lameta_jax.composition.reward import normalised_benefit
 from lameta_jax.network.network import to_graph
-from lameta_jax.network.outage import overload_probability
-from lameta_jax.network.queueing import agent_latency
+from lameta_jax.network.queueing import agent_latency, traffic_intensity
 from lameta_jax.types import CAPABILITY, LATENCY, OUTAGE
 
 MAX_HOPS = 8
@@ -36,8 +35,8 @@ def node_features(params: EnvParams) -> Float[Array, "agents features"]:
     """Features of every agent in one slot, each in [0, 1].
 
     {C, L, |O|, |F|} of (33b), min-max normalised over the network, and what we add to them: ln L and the crash
-    probability normalised likewise, the chance of more arrivals than the agent can serve (13), the mean benefit
-    I(BER) of its links, and the places in the request that its type can fill.
+    probability normalised likewise, the traffic intensity rho (4), the mean benefit I(BER) of its links, and the
+    places in the request that its type can fill.
     """
     network, types = params.network, params.request.types
     latency = agent_latency(network.arrival_rate, network.service_rate, network.service_cv)
@@ -51,7 +50,7 @@ def node_features(params: EnvParams) -> Float[Array, "agents features"]:
         normalised_benefit(network.outages, larger_is_better=False),
         normalised_benefit(latency, larger_is_better=False, log_scale=True),
         params.node_benefits[:, OUTAGE],
-        overload_probability(network.arrival_rate, network.service_rate),
+        jnp.minimum(traffic_intensity(network.arrival_rate, network.service_rate), 1.0),
         benefit_sum / jnp.maximum(degree, 1.0),
     ]
     places = jnp.zeros((params.num_agents, MAX_HOPS), dtype=network.capability.dtype)

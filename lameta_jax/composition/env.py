@@ -116,6 +116,14 @@ class Action(NamedTuple):
     elam: Int[Array, ""]
 
 
+Actor = jax.tree_util.Partial
+"""Anything that composes chains: `act(key, observation, state, params) -> Action`, for one user and step.
+
+A Partial holds what the actor has learned as arrays, so that it can be passed to a jitted function, and another
+actor of the same kind compiles nothing anew.
+"""
+
+
 class StepInfo(NamedTuple):
     """What happened in a step beyond the reward."""
 
@@ -143,7 +151,7 @@ def make_env_params(scenario: Scenario, config: EnvConfig | None = None) -> EnvP
     network = scenario.network
     if not 0 <= config.initial_elam < len(scenario.elam_names):
         raise ValueError(f"initial_elam = {config.initial_elam} must name one of {len(scenario.elam_names)} E-LAMs")
-    node_benefits, link_benefits = _benefits(network)
+    node_benefits, link_benefits = jax.jit(_benefits)(network)
     return EnvParams(
         network=network,
         request=scenario.request,

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from lameta_jax.composition.distributions import MaskedCategorical
 from lameta_jax.composition.encoder import MAX_HOPS, Encoding, GraphEncoder
-from lameta_jax.composition.env import Action, EnvParams, EnvState, Observation
+from lameta_jax.composition.env import Action, Actor, EnvParams, Observation
 from lameta_jax.functional import Params, functionalize
 
 
@@ -45,10 +46,8 @@ class PointerPolicy(nnx.Module):
     """
 
     def __init__(self, config: PolicyConfig, *, rngs: nnx.Rngs):
-        def linear(inputs, outputs, **options):
-            return nnx.Linear(inputs, outputs, param_dtype=jnp.result_type(float), rngs=rngs, **options)
+        linear = partial(nnx.Linear, param_dtype=jnp.result_type(float), rngs=rngs)
 
-        small = nnx.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")
         self.config = config
         width, hidden, num_elams = config.width, config.context_width, config.num_elams
         self.encoder = GraphEncoder(width, config.num_layers, rngs=rngs)
@@ -58,8 +57,8 @@ class PointerPolicy(nnx.Module):
         self.actor = nnx.List([linear(context, hidden), linear(hidden, hidden)])
         self.query = linear(hidden, width)
         self.key = linear(width, width)
-        self.link_weights = linear(hidden, 3, kernel_init=small)
-        self.elam_query = linear(hidden, num_elams * width, kernel_init=small)
+        self.link_weights = linear(hidden, 3)
+        self.elam_query = linear(hidden, num_elams * width)
         self.critic = nnx.List([linear(context, hidden), linear(hidden, hidden)])
         self.value = linear(hidden, 1)
 
@@ -103,31 +102,41 @@ class Policy(NamedTuple):
     init: Callable[[Key[Array, ""]], Params]
     encode: Callable[[Params, EnvParams], Encoding]                # once per slot
     decode: Callable[[Params, Encoding, Observation], Decision]    # once per user and step
+    act_greedy: Callable[..., Action]     # (params, key, observation, state, env_params), see `policy_actor`
+    act_sampled: Callable[..., Action]
 
 
 def make_policy(config: PolicyConfig | None = None) -> Policy:
     """The pointer policy with the given sizes."""
     config = config or PolicyConfig()
+    # Only shapes are needed here; the weights come from `init`.
+    apply, shapes = functionalize(nnx.eval_shape(lambda: PointerPolicy(config, rngs=nnx.Rngs(0))))
+    def encode(params, env_params):
+        return apply(params, env_params, method="encode")
 
-    def init(key):
-        return functionalize(PointerPolicy(config, rngs=nnx.Rngs(key)))[1]
+    def decode(params, encoding, observation):
+        return apply(params, encoding, observation, method="decode")
 
-    apply, _ = functionalize(PointerPolicy(config, rngs=nnx.Rngs(0)))
-    return Policy(
-        init=init,
-        encode=lambda params, env_params: apply(params, env_params, method="encode"),
-        decode=lambda params, encoding, observation: apply(params, encoding, observation, method="decode"),
-    )
+    def act_greedy(params, key, observation, state, env_params):
+        del key, state
+        return best_action(decode(params, encode(params, env_params), observation), observation)
+
+    def act_sampled(params, key, observation, state, env_params):
+        del state
+        decision = decode(params, encode(params, env_params), observation)
+        return sample_action(key, decision, observation)[0]
+
+    return Policy(partial(_draw_params, shapes=shapes), encode, decode, act_greedy, act_sampled)
 
 
 def sample_action(
     key: Key[Array, ""], decision: Decision, observation: Observation
-) -> tuple[Action, Float[Array, ""]]:
-    """Draws a node, then kappa given the node; returns the action and its log-probability."""
+) -> tuple[Action, Float[Array, "*batch"]]:
+    """Draws a node, then kappa given the node; returns the action and its log-probability. Batches as it is."""
     key_node, key_elam = jax.random.split(key)
     nodes = MaskedCategorical(decision.node_logits, observation.node_mask)
     node = nodes.sample(key_node)
-    elams = MaskedCategorical(decision.elam_logits[node], observation.elam_mask)
+    elams = _elams(decision, observation, node)
     elam = elams.sample(key_elam)
     return Action(node, elam), nodes.log_prob(node) + elams.log_prob(elam)
 
@@ -135,28 +144,40 @@ def sample_action(
 def best_action(decision: Decision, observation: Observation) -> Action:
     """The most probable node, and the most probable kappa given it."""
     node = MaskedCategorical(decision.node_logits, observation.node_mask).mode()
-    return Action(node, MaskedCategorical(decision.elam_logits[node], observation.elam_mask).mode())
+    return Action(node, _elams(decision, observation, node).mode())
 
 
 def evaluate_action(
     decision: Decision, observation: Observation, action: Action
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
+) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
     """Log-probability of an action, and the entropy of the policy: H(node) + H(kappa | that node)."""
     nodes = MaskedCategorical(decision.node_logits, observation.node_mask)
-    elams = MaskedCategorical(decision.elam_logits[action.node], observation.elam_mask)
-    log_prob = nodes.log_prob(action.node) + elams.log_prob(action.elam)
-    return log_prob, nodes.entropy() + elams.entropy()
+    elams = _elams(decision, observation, action.node)
+    return nodes.log_prob(action.node) + elams.log_prob(action.elam), nodes.entropy() + elams.entropy()
 
 
-def policy_actor(policy: Policy, policy_params: Params, *, greedy: bool = True):
-    """The trained policy under the common signature of all actors: act(key, observation, state, params)."""
+def _elams(
+    decision: Decision, observation: Observation, node: Int[Array, "*batch"]
+) -> MaskedCategorical:
+    logits = jnp.take_along_axis(decision.elam_logits, node[..., None, None], axis=-2)[..., 0, :]
+    return MaskedCategorical(logits, observation.elam_mask)
 
-    def act(key: Key[Array, ""], observation: Observation, state: EnvState, params: EnvParams) -> Action:
-        del state
-        decision = policy.decode(policy_params, policy.encode(policy_params, params), observation)
-        return best_action(decision, observation) if greedy else sample_action(key, decision, observation)[0]
 
-    return act
+def _draw_params(key: Key[Array, ""], shapes: Params) -> Params:
+    """Kernels from N(0, 1 / inputs), biases zero; all in one draw, which compiles ten times faster than many."""
+    leaves, structure = jax.tree.flatten(shapes)
+    normal = jax.random.normal(key, (sum(leaf.size for leaf in leaves),), leaves[0].dtype)
+    drawn, start = [], 0
+    for leaf in leaves:
+        values = normal[start : start + leaf.size].reshape(leaf.shape)
+        drawn.append(values / leaf.shape[0] ** 0.5 if leaf.ndim == 2 else jnp.zeros_like(values))
+        start += leaf.size
+    return jax.tree.unflatten(structure, drawn)
+
+
+def policy_actor(policy: Policy, policy_params: Params, *, greedy: bool = True) -> Actor:
+    """The trained policy as an actor: its most probable actions, or samples."""
+    return Actor(policy.act_greedy if greedy else policy.act_sampled, policy_params)
 
 
 def _layers(layers: nnx.List, inputs: Float[Array, " inputs"]) -> Float[Array, " outputs"]:

@@ -1,7 +1,7 @@
 """Proximal policy optimisation of chain composition (LAMeTA eqs. (40)-(43)), as one jitted function.
 
-    trainer = make_train(config, policy, env_params, users)
-    state, metrics = trainer.train(PPOHyperparameters(), key)      # all updates in one program
+    trainer = make_train(config, policy, env_params)
+    state, metrics = trainer.train(PPOHyperparameters(), users, key)      # all updates in one program
 
 `trainer.init` and `trainer.update` are what `train` is made of: a caller who wants to show progress runs some
 updates at a time with `trainer.advance` and gets the same numbers.
@@ -60,6 +60,7 @@ class PPOHyperparameters:
 class TrainState:
     params: Params
     opt_state: Any
+    users: User                    # the pool that episodes draw their users from
     key: Key[Array, ""]
     num_updates: Int[Array, ""]    # done so far
 
@@ -82,10 +83,10 @@ class Transition(NamedTuple):
 class Trainer(NamedTuple):
     """`train` = `init`, then `advance` by all updates."""
 
-    init: Callable[[PPOHyperparameters, Key[Array, ""]], TrainState]
+    init: Callable[[PPOHyperparameters, User, Key[Array, ""]], TrainState]
     update: Callable[[PPOHyperparameters, TrainState], tuple[TrainState, dict[str, Array]]]
     advance: Callable[[PPOHyperparameters, TrainState, int], tuple[TrainState, dict[str, Array]]]
-    train: Callable[[PPOHyperparameters, Key[Array, ""]], tuple[TrainState, dict[str, Array]]]
+    train: Callable[[PPOHyperparameters, User, Key[Array, ""]], tuple[TrainState, dict[str, Array]]]
 
 
 def clipped_surrogate(
@@ -115,8 +116,8 @@ def weighted_mean(values: Float[Array, "*batch"], weights: Float[Array, "*batch"
     return jnp.sum(values * weights) / jnp.maximum(jnp.sum(weights), 1.0)
 
 
-def make_train(config: PPOConfig, policy: Policy, env_params: EnvParams, users: User) -> Trainer:
-    """Builds the training program for one scenario and one pool of users.
+def make_train(config: PPOConfig, policy: Policy, env_params: EnvParams) -> Trainer:
+    """Builds the training program for one scenario.
 
     Every update draws slots, and for every slot users from the pool (with replacement); plays one episode per
     user; then takes `num_epochs * num_minibatches` Adam steps on the clipped surrogate, the critic and the
@@ -126,29 +127,30 @@ def make_train(config: PPOConfig, policy: Policy, env_params: EnvParams, users: 
       config: sizes.
       policy: from `make_policy`; must be able to choose among the E-LAMs of the scenario.
       env_params: the decision process; slots vary around its network.
-      users: the pool; `translated` is what each E-LAM makes of each user, computed beforehand.
 
     Returns:
-      Jitted functions. `train(hyperparameters, key)` gives the final state and metrics with a leading axis of
-      updates; it may be vmapped over keys and over hyperparameters.
+      Jitted functions. `train(hyperparameters, users, key)` gives the final state and metrics with a leading axis
+      of updates; it may be vmapped over keys, hyperparameters and pools. In `users`, the pool, `translated` is
+      what each E-LAM makes of each user, computed beforehand; a pool of the same size compiles nothing anew.
     """
-    num_users = users.preference.shape[0]
 
-    def init(hyperparameters, key):
+    def init(hyperparameters, users, key):
         key_params, key_state = jax.random.split(key)
         params = policy.init(key_params)
         return TrainState(
             params=params,
             opt_state=_optimizer(hyperparameters).init(params),
+            users=users,
             key=key_state,
             num_updates=jnp.asarray(0),
         )
 
     def update(hyperparameters, state):
-        key, key_slots, key_users, key_rollout, key_epochs = jax.random.split(state.key, 5)
+        key, key_slots, key_users, key_rollout = jax.random.split(state.key, 4)
         conditions = draw_slots(key_slots, env_params.network, config.slots, config.num_slots)
-        chosen = jax.random.randint(key_users, (config.num_slots, config.users_per_slot), 0, num_users)
-        batch_users = jax.tree.map(lambda leaf: leaf[chosen], users)
+        shape = (config.num_slots, config.users_per_slot)
+        chosen = jnp.floor(state.users.preference.shape[0] * jax.random.uniform(key_users, shape)).astype(int)
+        batch_users = jax.tree.map(lambda leaf: leaf[chosen], state.users)
         collect = partial(collect_episodes, policy, state.params, env_params)
         slot_keys = jax.random.split(key_rollout, config.num_slots)
         batch = jax.vmap(collect)(slot_keys, conditions, batch_users)    # leaves [slots, steps, users, ...]
@@ -166,24 +168,21 @@ def make_train(config: PPOConfig, policy: Policy, env_params: EnvParams, users: 
             steps, opt_state = _optimizer(annealed).update(grads, opt_state, params)
             return (optax.apply_updates(params, steps), opt_state), parts
 
-        def epoch(carry, key_epoch):
-            order = jax.random.permutation(key_epoch, config.users_per_slot)
-            minibatches = jax.tree.map(
-                lambda leaf: _split_users(leaf, order, config.num_minibatches), (batch, advantages)
-            )
-            return jax.lax.scan(minibatch_step, carry, minibatches)
-
+        # The users are drawn independently, so any partition of them is a random one: no shuffling.
+        minibatches = jax.tree.map(partial(_split_users, config.num_minibatches), (batch, advantages))
         (params, opt_state), parts = jax.lax.scan(
-            epoch, (state.params, state.opt_state), jax.random.split(key_epochs, config.num_epochs)
+            lambda carry, _: jax.lax.scan(minibatch_step, carry, minibatches),
+            (state.params, state.opt_state),
+            length=config.num_epochs,
         )
-        state = TrainState(params=params, opt_state=opt_state, key=key, num_updates=state.num_updates + 1)
+        state = state.replace(params=params, opt_state=opt_state, key=key, num_updates=state.num_updates + 1)
         return state, _episode_metrics(batch) | jax.tree.map(jnp.mean, parts)
 
     def advance(hyperparameters, state, num_updates):
         return jax.lax.scan(lambda s, _: update(hyperparameters, s), state, length=num_updates)
 
-    def train(hyperparameters, key):
-        return advance(hyperparameters, init(hyperparameters, key), config.num_updates)
+    def train(hyperparameters, users, key):
+        return advance(hyperparameters, init(hyperparameters, users, key), config.num_updates)
 
     return Trainer(
         init=jax.jit(init),
@@ -204,20 +203,19 @@ def collect_episodes(
     """Plays one episode per user in one slot, sampling actions; leaves have axes [steps, users, ...]."""
     env_params = slot_params(env_params, conditions)
     encoding = policy.encode(params, env_params)
-    num_users = users.preference.shape[0]
+    decode = jax.vmap(partial(policy.decode, params, encoding))
+    step_all = jax.vmap(lambda state, action: step(key, state, action, env_params))
 
-    def one_step(key_step, observation, state):
-        decision = policy.decode(params, encoding, observation)
+    def all_users(carry, key_step):
+        observation, state = carry
+        decision = decode(observation)
         action, log_prob = sample_action(key_step, decision, observation)
-        next_observation, next_state, reward, terminated, _, info = step(key_step, state, action, env_params)
+        next_observation, next_state, reward, terminated, _, info = step_all(state, action)
         transition = Transition(
             observation=observation, action=action, log_prob=log_prob, value=decision.value, reward=reward,
             terminated=terminated, alive=~state.terminated, qoe=info.qoe, succeeded=info.succeeded, fee=info.fee,
         )
         return (next_observation, next_state), transition
-
-    def all_users(carry, key_step):
-        return jax.vmap(one_step)(jax.random.split(key_step, num_users), *carry)
 
     start = jax.vmap(lambda user: reset(key, env_params, user))(users)
     _, transitions = jax.lax.scan(all_users, start, jax.random.split(key, env_params.num_hops))
@@ -252,11 +250,8 @@ def ppo_loss(
     def decide(slot, observation, action):
         encoding = policy.encode(params, slot_params(env_params, slot))
 
-        def one(seen, chosen):
-            decision = policy.decode(params, encoding, seen)
-            return *evaluate_action(decision, seen, chosen), decision.value
-
-        return jax.vmap(jax.vmap(one))(observation, action)
+        decision = jax.vmap(jax.vmap(partial(policy.decode, params, encoding)))(observation)
+        return *evaluate_action(decision, observation, action), decision.value
 
     log_prob, entropy, value = jax.vmap(decide)(conditions, batch.observation, batch.action)
     weights = batch.alive.astype(value.dtype)
@@ -295,11 +290,9 @@ def _advantages(hyperparameters: PPOHyperparameters, batch: Transition) -> tuple
     return (advantages - mean) / (deviation + 1e-8), advantages + batch.value
 
 
-def _split_users(leaf: Array, order: Int[Array, " users"], num_minibatches: int) -> Array:
-    """[slots, steps, users, ...] to [minibatches, slots, steps, users / minibatches, ...] in the given order."""
-    shuffled = jnp.take(leaf, order, axis=2)
-    parts = shuffled.reshape(*leaf.shape[:2], num_minibatches, -1, *leaf.shape[3:])
-    return jnp.moveaxis(parts, 2, 0)
+def _split_users(num_minibatches: int, leaf: Array) -> Array:
+    """[slots, steps, users, ...] to [minibatches, slots, steps, users / minibatches, ...]."""
+    return jnp.moveaxis(leaf.reshape(*leaf.shape[:2], num_minibatches, -1, *leaf.shape[3:]), 2, 0)
 
 
 def _episode_metrics(batch: Transition) -> dict[str, Array]:

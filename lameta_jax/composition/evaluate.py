@@ -1,0 +1,137 @@
+"""What a composer achieves: rollouts, optimality gap, confidence intervals."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import betainc
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from lameta_jax.composition.env import Actor, EnvParams, User, final_factors, reset, slot_params, step
+from lameta_jax.composition.slots import Conditions
+from lameta_jax.network.network import AgenticNetwork, Request, chain_links, serves_request
+from lameta_jax.network.qoe import ChainFactors, chain_factors, meets_constraints, realised_qoe
+
+
+class Evaluation(NamedTuple):
+    """One episode per user; leaves have a leading axis of users (of slots and users in `evaluate_slots`)."""
+
+    qoe: Float[Array, "*users"]        # realised, valued with the user's own preference; fees apart
+    fee: Float[Array, "*users"]        # of all E-LAM calls of the episode
+    net_qoe: Float[Array, "*users"]    # qoe - fee, the objective (18a)
+    chain: Int[Array, "*users hops"]
+    elams: Int[Array, "*users hops"]   # kappa in force at each step
+    factors: ChainFactors              # of the chain; meaningless where it did not succeed
+    succeeded: Bool[Array, "*users"]   # (18d)
+    feasible: Bool[Array, "*users"]    # (18b)-(18d)
+
+
+class Interval(NamedTuple):
+    mean: Float[Array, ""]
+    low: Float[Array, ""]
+    high: Float[Array, ""]
+
+
+@jax.jit
+def evaluate(key: Key[Array, ""], act: Actor, params: EnvParams, users: User) -> Evaluation:
+    """Lets an actor serve every user once, in the slot of `params`.
+
+    Args:
+      key: for actors that draw; user i sees the same draws whatever the actor.
+      act: the composer; of the same kind with other parameters it compiles nothing anew.
+      params: the decision process.
+      users: whom to serve.
+    """
+
+    def serve(user_key, user):
+        def one_step(carry, step_key):
+            observation, state = carry
+            action = act(step_key, observation, state, params)
+            next_observation, next_state, _, _, _, info = step(step_key, state, action, params)
+            return (next_observation, next_state), (info.qoe, info.fee, state.elam)
+
+        start = reset(user_key, params, user)
+        (_, state), (qoe, fee, elams) = jax.lax.scan(one_step, start, jax.random.split(user_key, params.num_hops))
+        factors = final_factors(state, params)
+        return Evaluation(
+            qoe=jnp.sum(qoe),
+            fee=jnp.sum(fee),
+            net_qoe=jnp.sum(qoe) - jnp.sum(fee),
+            chain=state.chain,
+            elams=elams,
+            factors=factors,
+            succeeded=state.succeeded,
+            feasible=state.succeeded & meets_constraints(factors, params.request),
+        )
+
+    return jax.vmap(serve)(jax.random.split(key, users.preference.shape[0]), users)
+
+
+@jax.jit
+def evaluate_slots(
+    key: Key[Array, ""], act: Actor, params: EnvParams, users: User, slots: Conditions
+) -> Evaluation:
+    """`evaluate` in many slots; leaves of the result have axes [slots, users, ...]."""
+    return jax.vmap(lambda conditions: evaluate(key, act, slot_params(params, conditions), users))(slots)
+
+
+def value_chains(
+    network: AgenticNetwork,
+    request: Request,
+    chains: Int[Array, "users hops"],
+    preferences: Float[Array, "users 4"],
+    *,
+    form: str = "power",
+    failure_qoe: float = -1.0,
+) -> Float[Array, " users"]:
+    """Realised QoE of a given chain per user: with the chains of `optimum` for the *translated* preferences and
+    the users' own preferences, this is the plug-in optimum, what perfect composition reaches with that E-LAM.
+    """
+
+    def value(chain, preference):
+        exists = jnp.all(chain >= 0)    # `optimum` has -1 where there is no feasible chain
+        chain = jnp.maximum(chain, 0)
+        succeeded = exists & serves_request(network, request, chain)
+        factors = chain_factors(network, chain, chain_links(network, chain)[0])
+        return realised_qoe(factors, preference, request, succeeded, form=form, failure_qoe=failure_qoe)
+
+    return jax.vmap(value)(chains, preferences)
+
+
+def optimality(qoe: Float[Array, "*users"], optimum_qoe: Float[Array, "*users"]) -> Float[Array, "*users"]:
+    """Fraction of the best possible QoE that each user gets; 1 minus it is the optimality gap.
+
+    Users whose optimum is not positive have no meaningful fraction: NaN.
+    """
+    return jnp.where(optimum_qoe > 0, qoe / jnp.where(optimum_qoe > 0, optimum_qoe, 1.0), jnp.nan)
+
+
+def mean_interval(values: Float[Array, " samples"], confidence: float = 0.95) -> Interval:
+    """Mean with its confidence interval by Student's t; infinitely wide for a single sample.
+
+    >>> [round(float(x), 3) for x in mean_interval(jnp.array([1.0, 2.0, 3.0]))]    # 2 -+ 4.303 * 1 / sqrt(3)
+    [2.0, -0.484, 4.484]
+    """
+    count = values.shape[0]
+    mean = jnp.mean(values)
+    if count < 2:
+        return Interval(mean, jnp.full_like(mean, -jnp.inf), jnp.full_like(mean, jnp.inf))
+    half_width = _student_quantile(confidence, count - 1) * jnp.std(values, ddof=1) / count**0.5
+    return Interval(mean, mean - half_width, mean + half_width)
+
+
+@jax.jit
+def _student_quantile(confidence: float | Array, degrees: int | Array) -> Float[Array, ""]:
+    """t with P(|T| <= t) = confidence, by bisection of P(|T| > t) = I_x(degrees/2, 1/2), x = degrees/(degrees + t^2)."""
+    outside = jnp.asarray(1.0 - confidence, dtype=float)
+    a, b = jnp.asarray(degrees / 2, dtype=float), jnp.asarray(0.5, dtype=float)
+
+    def halve(_, bounds):
+        low, high = bounds
+        middle = (low + high) / 2
+        too_much = betainc(a, b, middle) > outside
+        return jnp.where(too_much, low, middle), jnp.where(too_much, middle, high)
+
+    low, high = jax.lax.fori_loop(0, 60, halve, (jnp.zeros_like(a), jnp.ones_like(a)))
+    x = (low + high) / 2
+    return jnp.sqrt(degrees * (1 - x) / x)
