@@ -9,6 +9,9 @@ from jaxtyping import Array, Float
 from lameta_jax.network.chains import has_chain
 from lameta_jax.network.network import AgenticNetwork, NetworkError, Request, Scenario
 
+# One number per agent or link, in float64.
+Column = Sequence[float] | np.ndarray
+
 
 def assemble_scenario(
     source: str,
@@ -16,13 +19,13 @@ def assemble_scenario(
     name: str,
     agent_ids: Sequence[str],
     agent_types: Sequence[str],
-    capability: np.ndarray,
-    service_rate: np.ndarray,
-    service_cv: np.ndarray,
-    observations: np.ndarray,
-    outages: np.ndarray,
+    capability: Column,
+    service_rate: Column,
+    service_cv: Column,
+    observations: Column,
+    outages: Column,
     link_ends: np.ndarray,
-    link_ber: np.ndarray,
+    link_ber: Column,
     arrival_rate: float,
     request: Sequence[str],
     capability_threshold: float,
@@ -48,8 +51,9 @@ def assemble_scenario(
         if type_name not in type_index:
             raise NetworkError(f"{source}: request: type = {type_name!r} must be the type of an agent")
 
-    rate = _same_floor(np.asarray(service_rate, dtype=np.float64))
-    _refuse_unstable(source, agent_ids, arrival_rate, np.asarray(service_rate), np.asarray(rate))
+    exact_rate = np.asarray(service_rate, dtype=np.float64)
+    rate = _same_floor(exact_rate)
+    _refuse_unstable(source, agent_ids, arrival_rate, exact_rate, np.asarray(rate))
     network = AgenticNetwork(
         agent_type=jnp.array([type_index[agent_type] for agent_type in agent_types], dtype=jnp.int32),
         capability=jnp.asarray(capability, dtype=float),
@@ -101,7 +105,7 @@ def _refuse_unstable(
     if len(unstable):
         agent = unstable[0]
         raise NetworkError(
-            f"{source}: agent {agent_ids[agent]}: unstable, rho >= 1: "
-            f"service_rate mu = {float(exact[agent])!r} must be > arrival_rate lambda = {float(arrival_rate)!r} "
-            f"(per minute, compared in {converted.dtype})"
+            f"{source}: agent {agent_ids[agent]}: unstable, rho >= 1: service_rate mu = "
+            f"{float(exact[agent])!r} must be > arrival_rate lambda = {float(arrival_rate)!r} "
+            f"(per minute, in {converted.dtype})"
         )

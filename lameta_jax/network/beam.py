@@ -192,7 +192,7 @@ def _keep_best(beam: _Beam, promise: Float[Array, " chains"], width: int) -> tup
 def _extend(
     beam: _Beam, network: AgenticNetwork, agent_type: Int[Array, ""], table: NeighbourTable, alone: _Part
 ) -> _Beam:
-    """Every partial chain with every neighbour of its last agent; alive if its type is right and it is new."""
+    """Every partial chain with every neighbour of its last agent; alive if its type fits and it is new."""
     last = beam.agents[:, -1]
     agent = table.neighbours[last]
     link = table.link[last]

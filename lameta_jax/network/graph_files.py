@@ -14,6 +14,9 @@ from lameta_jax.network.fields import plain, refuse, shown
 
 Entry = dict[str, Any]
 
+NAMESPACE = "http://graphml.graphdrawing.org/xmlns"
+GIVEN_BY_GRAPH = ("agents", "links", "request", "elams")
+
 
 def read_graphml(text: str, place: str) -> Entry:
     """The mapping of a GraphML file; numbers that do not parse stay text, for the schema to refuse."""
@@ -65,18 +68,36 @@ def read_gml(text: str, place: str) -> Entry:
 
 
 def graphml_text(mapping: Entry) -> str:
-    """A GraphML file with the content of a network file."""
-    top = {key: value for key, value in mapping.items() if key not in ("agents", "links")}
-    top["request"] = ",".join(mapping["request"])
-    if any("," in agent_type for agent_type in mapping["request"]) or top["request"].startswith("["):
-        top["request"] = json.dumps(mapping["request"])
-    top["elams"] = json.dumps(mapping["elams"])
-    graph = nx.Graph(**top)
+    """A GraphML file with the content of a network file, agents and links in the same order."""
+    root = ElementTree.Element("graphml", xmlns=NAMESPACE)
+    graph = ElementTree.Element("graph", edgedefault="undirected")
+    keys: dict[tuple[str, str], str] = {}
+
+    def write(element: ElementTree.Element, domain: str, attributes: Entry) -> None:
+        for name, value in attributes.items():
+            if (domain, name) not in keys:
+                keys[domain, name] = f"d{len(keys)}"
+                kind = "string" if isinstance(value, str) else "double"
+                declared = {"id": keys[domain, name], "for": domain, "attr.name": name, "attr.type": kind}
+                ElementTree.SubElement(root, "key", declared)
+            ElementTree.SubElement(element, "data", key=keys[domain, name]).text = str(value)
+
+    request = ",".join(mapping["request"])
+    if any("," in agent_type for agent_type in mapping["request"]) or request.startswith("["):
+        request = json.dumps(mapping["request"])
+    texts = {"request": request, "elams": json.dumps(mapping["elams"])}
+    write(graph, "graph", {key: value for key, value in mapping.items() if key not in GIVEN_BY_GRAPH} | texts)
     for agent in mapping["agents"]:
-        graph.add_node(agent["id"], **{key: _real(value) for key, value in agent.items() if key != "id"})
+        node = ElementTree.SubElement(graph, "node", id=agent["id"])
+        write(node, "node", {key: value for key, value in agent.items() if key != "id"})
     for link in mapping["links"]:
-        graph.add_edge(*link["between"], ber=_real(link["ber"]))
-    return "\n".join(nx.generate_graphml(graph)) + "\n"
+        first, second = link["between"]
+        write(
+            ElementTree.SubElement(graph, "edge", source=first, target=second), "edge", {"ber": link["ber"]}
+        )
+    root.append(graph)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
 
 
 def _top_level(top: Entry, agents: list[Entry], links: list[Entry], place: str) -> Entry:
@@ -149,8 +170,3 @@ def _typed(text: str | None, key: ElementTree.Element) -> Any:
     except ValueError:
         return text
     return text
-
-
-def _real(value: Any) -> Any:
-    """Whole numbers as floats, so that an attribute has one GraphML type on all nodes."""
-    return float(value) if isinstance(value, int) else value

@@ -5,6 +5,7 @@ A chain's QoE is a function of its four factors. `preference` is s = [w_C, w_B, 
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -135,7 +136,10 @@ def realised_qoe(
 def _finite_log(value: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
     """ln, kept finite (gradient 0) where a product has underflowed or an unstable agent never answers."""
     limits = jnp.finfo(value.dtype)
-    return jnp.log(jnp.clip(value, limits.tiny, limits.max))
+    clipped = jnp.clip(value, limits.tiny, limits.max)
+    inside = clipped == value
+    # clip alone would not do: the gradient of log at the smallest number overflows before clip cancels it.
+    return jnp.where(inside, jnp.log(jnp.where(inside, value, 1.0)), jax.lax.stop_gradient(jnp.log(clipped)))
 
 
 def _power_of_complement(

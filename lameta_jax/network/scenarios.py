@@ -66,9 +66,9 @@ def draw_scenario(config: ScenarioConfig, seed: int = 0, topology: Topology | No
     """Draw a scenario whose request can be served.
 
     Per agent: training budget 10^U(19, 24) FLOP; mean service time 10^(0.9 z) exp(N(0, 0.35)) seconds,
-    clipped to [0.8, 11], with z the log of the compute-optimal parameter count rescaled to [0, 1] over the network;
-    V ~ U(0.3, 1.5); |O| uniform on the integers [200, 2000); |F| ~ Binomial(|O|, 10^U(-3, -1)). Per link: bit
-    error rate 10^U(-3.5, -1), unless the topology gives it.
+    clipped to [0.8, 11], with z the log of the compute-optimal parameter count rescaled to [0, 1] over the
+    network; V ~ U(0.3, 1.5); |O| uniform on the integers [200, 2000); |F| ~ Binomial(|O|, 10^U(-3, -1)).
+    Per link: bit error rate 10^U(-3.5, -1), unless the topology gives it.
 
     A draw that no chain can serve, or that has an unstable agent, is replaced by the next of the same seed.
 
