@@ -22,7 +22,7 @@ class BeamResult(NamedTuple):
     """The best chain that beam search found for each user, and what no chain can exceed."""
 
     agents: Int[Array, "*users hops"]  # -1 where no feasible chain was found
-    qoe: Float[Array, " *users"]  # -inf there
+    qoe: Float[Array, " *users"]  # failure_qoe there
     bound: Float[Array, " *users"]  # >= the optimum; equal to `qoe` if nothing better can have been dropped
 
 
@@ -52,6 +52,7 @@ def beam_search(
     *,
     width: int = 64,
     form: str = "power",
+    failure_qoe: float = -1.0,
 ) -> BeamResult:
     """The best chain that a beam of `width` partial chains finds for each preference.
 
@@ -63,9 +64,11 @@ def beam_search(
       preferences: s of each user, on the simplex.
       width: partial chains kept per user and hop.
       form: how QoE is felt, one of QOE_FORMS.
+      failure_qoe: reported where no feasible chain was found, and as the bound where there can be none.
     """
     table = neighbour_table(network.agent_type.shape[0], np.asarray(network.link_ends))
-    return _search_all(network, request, preferences, table, width, form)
+    agents, qoe, bound = _search_all(network, request, preferences, table, width, form)
+    return BeamResult(agents, *(jnp.where(jnp.isneginf(value), failure_qoe, value) for value in (qoe, bound)))
 
 
 @partial(jax.jit, static_argnames=("width", "form"))

@@ -94,7 +94,11 @@ def test_optimum_is_what_plain_python_finds(form, request_types):
             assert best.feasible == len(expected)
             found = min(4, len(expected))
             np.testing.assert_allclose(best.qoe[user, :found], [qoe for qoe, _ in expected[:4]], rtol=1e-9)
-            assert best.agents[user, :found].tolist() == [list(chain) for _, chain in expected[:4]]
+            # Walked backwards, t1 -> t0 -> t1 is worth the same but for rounding, so the order may differ.
+            value = {chain: qoe for qoe, chain in expected}
+            chains = [tuple(chain) for chain in best.agents[user, :found].tolist()]
+            assert len(set(chains)) == found
+            np.testing.assert_allclose(best.qoe[user, :found], [value[chain] for chain in chains], rtol=1e-9)
             assert np.all(np.asarray(best.agents)[user, found:] == -1)
             assert np.all(np.asarray(best.qoe)[user, found:] == -1.0)
 
@@ -123,35 +127,40 @@ def test_equal_chains_are_ranked_in_the_order_of_enumeration():
         assert best.qoe[0, 0] == best.qoe[0, 1]
 
 
+# One network shape, request length and width for all beam searches: one compilation for each form.
+FOUR_HOPS = ("t0", "t1", "t0", "t2")
+
+
 def test_no_feasible_chain():
-    scenario = parse_scenario(small_network() | {"max_latency": 1e-3}, "slow")
-    even = jnp.full((2, 4), 0.25)
+    mapping, _ = served(0, FOUR_HOPS, num_agents=12, degree=6)
+    scenario = parse_scenario(mapping | {"max_latency": 1e-3}, "slow")
+    even = jnp.full((3, 4), 0.25)
     best = optimum(scenario.network, scenario.request, even, failure_qoe=-3.0)
-    assert (best.evaluated, best.feasible) == (2, 0)
+    assert best.evaluated > 0 and best.feasible == 0
     assert np.all(best.agents == -1) and np.all(best.qoe == -3.0)
-    beam = beam_search(scenario.network, scenario.request, even)
-    assert np.all(beam.agents == -1) and np.all(np.isneginf(beam.qoe)) and np.all(np.isneginf(beam.bound))
+    beam = beam_search(scenario.network, scenario.request, even, width=2, failure_qoe=-3.0)
+    assert np.all(beam.agents == -1) and np.all(beam.qoe == -3.0) and np.all(beam.bound == -3.0)
 
 
 @pytest.mark.parametrize("form", QOE_FORMS)
-@pytest.mark.parametrize("width", [1, 4])
-def test_beam_value_and_bound_enclose_the_optimum(form, width):
-    gaps = []
-    for seed in range(6):
-        mapping, scenario = served(seed, ("t0", "t1", "t0", "t2"), num_agents=12, degree=6)
-        network, request = scenario.network, scenario.request
+def test_beam_value_and_bound_enclose_the_optimum(form):
+    found, slack = [], []
+    for seed in range(8):
+        _, scenario = served(seed, FOUR_HOPS, num_agents=12, degree=6)
         preferences = jnp.asarray(preferences_of(seed))
-        best = optimum(network, request, preferences, form=form).qoe[:, 0]
-        beam = beam_search(network, request, preferences, width=width, form=form)
+        best = optimum(scenario.network, scenario.request, preferences, form=form).qoe[:, 0]
+        beam = beam_search(scenario.network, scenario.request, preferences, width=2, form=form)
         assert np.all(beam.qoe <= best + 1e-5)
         assert np.all(beam.bound >= best - 1e-5)
-        gaps.append(beam.bound - best)
-    # at this width something is dropped, and the bound is not merely the result
-    assert np.max(gaps) > 0
+        found.append(beam.qoe / best)
+        slack.append(beam.bound - best)
+    # so narrow a beam drops something that might be better, but mostly finds what is best
+    assert np.max(slack) > 0
+    assert np.median(found) > 0.99
 
 
 def test_a_beam_wide_enough_is_exact_and_says_so():
-    _, scenario = served(1, ("t0", "t1", "t2"), num_agents=12, degree=6)
+    _, scenario = served(1, FOUR_HOPS, num_agents=12, degree=6)
     preferences = jnp.asarray(preferences_of(1))
     best = optimum(scenario.network, scenario.request, preferences)
     beam = beam_search(scenario.network, scenario.request, preferences, width=1000)
