@@ -19,9 +19,9 @@ def generalised_advantages(
         delta_t = r_t + gamma (1 - terminated_t) V(s_{t+1}) - V(s_t)
         A_t     = delta_t + gamma lambda (1 - terminated_t)(1 - truncated_t) A_{t+1}
 
-    A terminated step has no future: nothing is bootstrapped. A truncated step (cut off by a time limit, or the
-    last one of the batch) does have one: its value is bootstrapped, but the sum over later steps stops there,
-    because they belong to another episode.
+    A terminated step has no future: nothing is bootstrapped. A truncated step (cut off by a time limit, or
+    the last one of the batch) does have one: its value is bootstrapped, but the sum over later steps stops
+    there, because they belong to another episode.
 
     Args:
       rewards: r_t.
@@ -35,8 +35,8 @@ def generalised_advantages(
     Returns:
       A_t; A_t + V(s_t) is the target of the critic.
 
-    Reference: LAMeTA eq. (42); Schulman et al., High-Dimensional Continuous Control Using Generalized Advantage
-    Estimation, 2016, arXiv:1506.02438, eq. (16).
+    Reference: LAMeTA eq. (42); Schulman et al., High-Dimensional Continuous Control Using Generalized
+    Advantage Estimation, 2016, arXiv:1506.02438, eq. (16).
     """
     alive = 1.0 - terminated
     deltas = rewards + gamma * alive * next_values - values

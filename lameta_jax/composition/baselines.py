@@ -1,14 +1,17 @@
 """Composers that learn nothing: random, greedy and replayed chains; and the pool that makes a learner deaf.
 
-All are actors: `act(key, observation, state, params) -> Action`, like a trained policy (`policy_actor`). As they
-do not use what an E-LAM could tell them next, they always call the cheapest one.
+All are actors: `act(key, observation, state, params) -> Action`, like a trained policy (`policy_actor`). As
+they do not use what an E-LAM could tell them next, they always call the cheapest one.
 """
+
+from dataclasses import replace
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Key
 
 from lameta_jax.composition.distributions import MaskedCategorical
-from lameta_jax.composition.env import Action, Actor, EnvParams, EnvState, Observation, User
+from lameta_jax.composition.env import EnvParams
+from lameta_jax.composition.types import Action, Actor, EnvState, Observation, User
 from lameta_jax.types import INFORMATION
 
 
@@ -23,8 +26,9 @@ def random_actor(*, respect_types: bool = False) -> Actor:
 def greedy_actor() -> Actor:
     """The legal node of the required type that is best in the dominant factor of the translated preference.
 
-    Assumption: ties (all first nodes tie in information loss, for want of a link) go to the node with the larger
-    s . I of (34). The choice looks one step ahead only, so it may lead to a node without suitable neighbours.
+    Assumption: ties (all first nodes tie in information loss, for want of a link) go to the node with the
+    larger s . I of (34). The choice looks one step ahead only, so it may lead to a node without suitable
+    neighbours.
 
     Reference: "Greedy" of LAMeTA Sec. VI-C.
     """
@@ -32,7 +36,7 @@ def greedy_actor() -> Actor:
 
 
 def replay_actor(chains: Int[Array, "users hops"]) -> Actor:
-    """Composes given chains, that of user i in row i (`User.index`): how exact optima are put into the environment."""
+    """Composes given chains, for user i (`User.index`) that of row i: a way to replay exact optima."""
     return Actor(_replay, chains)
 
 
@@ -42,12 +46,12 @@ def even_users(users: User) -> User:
     PPO trained on them is "DRL (Even)" of LAMeTA Sec. VI-C. To measure it, hide only what the E-LAMs say
     (`hide_intents`): the user goes on feeling by the true preference.
     """
-    return hide_intents(users).replace(preference=jnp.full_like(users.preference, 0.25))
+    return replace(hide_intents(users), preference=jnp.full_like(users.preference, 0.25))
 
 
 def hide_intents(users: User) -> User:
     """The same users, of whom the E-LAMs say that all four factors matter alike."""
-    return users.replace(translated=jnp.full_like(users.translated, 0.25))
+    return replace(users, translated=jnp.full_like(users.translated, 0.25))
 
 
 def _random(key: Key[Array, ""], observation: Observation, state: EnvState, params: EnvParams) -> Action:
@@ -55,7 +59,9 @@ def _random(key: Key[Array, ""], observation: Observation, state: EnvState, para
     return Action(_uniform(key, observation.node_mask), _cheapest(observation, params))
 
 
-def _random_typed(key: Key[Array, ""], observation: Observation, state: EnvState, params: EnvParams) -> Action:
+def _random_typed(
+    key: Key[Array, ""], observation: Observation, state: EnvState, params: EnvParams
+) -> Action:
     del state
     return Action(_uniform(key, _suitable(observation)), _cheapest(observation, params))
 

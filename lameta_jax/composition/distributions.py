@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 MASKED_LOGIT = -1e9
-"""Logit of a masked action. Finite: minus infinity would make the entropy and its gradient NaN (0 times infinity)."""
+"""Logit of a masked action. Minus infinity would make the entropy and its gradient 0 times infinity, NaN."""
 
 
 class MaskedCategorical:
@@ -19,20 +19,15 @@ class MaskedCategorical:
     def __init__(self, logits: Float[Array, "*batch actions"], mask: Bool[Array, "*batch actions"]):
         self._categorical = distrax.Categorical(logits=jnp.where(mask, logits, MASKED_LOGIT))
 
-    @property
-    def logits(self) -> Float[Array, "*batch actions"]:
-        """Normalised log-probabilities."""
-        return self._categorical.logits
-
     def sample(self, key: Key[Array, ""]) -> Int[Array, "*batch"]:
-        return self._categorical.sample(seed=key)
+        return jnp.asarray(self._categorical.sample(seed=key))
 
     def mode(self) -> Int[Array, "*batch"]:
-        return self._categorical.mode()
+        return jnp.asarray(self._categorical.mode())
 
     def log_prob(self, action: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
-        return self._categorical.log_prob(action)
+        return jnp.asarray(self._categorical.log_prob(action))
 
     def entropy(self) -> Float[Array, "*batch"]:
         """Entropy in nats; masked actions contribute nothing."""
-        return self._categorical.entropy()
+        return jnp.asarray(self._categorical.entropy())

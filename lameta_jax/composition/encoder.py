@@ -4,7 +4,7 @@ The conditions of a network are constant within a slot, so a slot is encoded onc
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,11 +34,13 @@ class Encoding(NamedTuple):
 def node_features(params: EnvParams) -> Float[Array, "agents features"]:
     """Features of every agent in one slot, each in [0, 1].
 
-    {C, L, |O|, |F|} of (33b), min-max normalised over the network, and what we add to them: ln L and the crash
-    probability normalised likewise, the traffic intensity rho (4), the mean benefit I(BER) of its links, and the
-    places in the request that its type can fill.
+    {C, L, |O|, |F|} of (33b), min-max normalised over the network, and what we add to them: ln L and the
+    crash probability normalised likewise, the traffic intensity rho (4), the mean benefit I(BER) of its
+    links, and the places in the request that its type can fill.
     """
     network, types = params.network, params.request.types
+    if params.num_hops > MAX_HOPS:
+        raise ValueError(f"a request of {params.num_hops} agents is longer than MAX_HOPS = {MAX_HOPS}")
     latency = agent_latency(network.arrival_rate, network.service_rate, network.service_cv)
     ends = network.link_ends.T.reshape(-1)
     benefit_sum = jnp.zeros_like(network.capability).at[ends].add(jnp.tile(params.link_benefits, 2))
@@ -59,7 +61,8 @@ def node_features(params: EnvParams) -> Float[Array, "agents features"]:
 
 
 def graph_convolution(
-    graph: jraph.GraphsTuple, update: Callable[[Float[Array, "agents inputs"]], Float[Array, "agents outputs"]]
+    graph: jraph.GraphsTuple,
+    update: Callable[[Any], Any],
 ) -> Float[Array, "agents outputs"]:
     """One layer of (36) before its ReLU: D^-1/2 (A + I) D^-1/2 H W, with `update` the linear map H -> H W.
 
@@ -82,7 +85,10 @@ class GraphEncoder(nnx.Module):
         dtype = jnp.result_type(float)
         self.embed = nnx.Linear(NUM_NODE_FEATURES, width, param_dtype=dtype, rngs=rngs)
         self.layers = nnx.List(
-            [nnx.Linear(width, width, use_bias=False, param_dtype=dtype, rngs=rngs) for _ in range(num_layers)]
+            [
+                nnx.Linear(width, width, use_bias=False, param_dtype=dtype, rngs=rngs)
+                for _ in range(num_layers)
+            ]
         )
         self.join = nnx.Linear(width * (num_layers + 1), width, param_dtype=dtype, rngs=rngs)
 

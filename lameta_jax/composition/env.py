@@ -1,17 +1,19 @@
 """Chain composition as a Markov decision process (LAMeTA Sec. V-B): one episode serves one user's request.
 
-Every step picks (node, kappa): the node extends the chain, kappa names the E-LAM whose translation of the intent
-guides the *next* step. `reset` and `step` have the form of gymnax 1.0.
+Every step picks (node, kappa): the node extends the chain, kappa names the E-LAM whose translation of the
+intent guides the *next* step. `reset` and `step` have the form of gymnax 1.0; they serve one user, `vmap`
+many.
 
 Assumptions where the paper is silent:
 - the first step is guided by the translation of `initial_elam`, whose fee is charged with the first reward;
-- the kappa of the last step guides nothing: no call is made and no fee charged;
+- every translation is a call with its fee, also by the E-LAM already in force; the kappa of the last step
+  guides nothing, so no call is made;
 - where no legal node is left, the mask opens to all, and whichever node is picked ends the episode with
   `failure_qoe`; so does any illegal node that a caller passes in spite of the mask.
 """
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import no_type_check
 
 import flax.struct
 import jax
@@ -20,30 +22,38 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from lameta_jax.composition.reward import episode_bonus, normalised_benefit, step_reward
 from lameta_jax.composition.slots import Conditions, with_conditions
+from lameta_jax.composition.types import Action, EnvState, Observation, StepInfo, User
 from lameta_jax.network.network import AgenticNetwork, NeighbourTable, Request, Scenario, neighbour_table
 from lameta_jax.network.outage import crash_probability
-from lameta_jax.network.qoe import ChainFactors, chain_factors
+from lameta_jax.network.qoe import QOE_FORMS, ChainFactors, chain_factors
 from lameta_jax.network.queueing import agent_latency
 from lameta_jax.types import CAPABILITY, INFORMATION, LATENCY, OUTAGE
+
+REWARD_PREFERENCES = ("user", "translated")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnvConfig:
     """The choices of the decision process that are not properties of the network."""
 
-    functional_reward: float = 1.0   # delta of (34), > 0
-    step_reward_scale: float = 1.0   # factor on (34) beside the bonus (35), >= 0
-    failure_qoe: float = -1.0        # QoE of a chain that breaks (18b), (18c) or (18d)
-    mask_types: bool = False         # also mask agents of the wrong type
-    qoe_form: str = "power"          # "power" or "printed"
+    functional_reward: float = 1.0  # delta of (34), >= 0
+    step_reward_scale: float = 1.0  # factor on (34) beside the bonus (35), >= 0
+    failure_qoe: float = -1.0  # QoE of a chain that breaks (18b), (18c) or (18d)
+    mask_types: bool = False  # also mask agents of the wrong type
+    qoe_form: str = "power"  # one of QOE_FORMS
     reward_preference: str = "user"  # who values the bonus: "user", or "translated" (the paper's letter)
-    initial_elam: int = 0            # index of the E-LAM that translates for the first step
+    initial_elam: int = 0  # index of the E-LAM that translates for the first step
 
-    def __post_init__(self):
-        if self.reward_preference not in ("user", "translated"):
-            raise ValueError(f"reward_preference = {self.reward_preference!r} must be 'user' or 'translated'")
+    def __post_init__(self) -> None:
+        if self.reward_preference not in REWARD_PREFERENCES:
+            known = ", ".join(REWARD_PREFERENCES)
+            raise ValueError(f"reward_preference = {self.reward_preference!r} must be one of {known}")
+        if self.qoe_form not in QOE_FORMS:
+            raise ValueError(f"qoe_form = {self.qoe_form!r} must be one of {', '.join(QOE_FORMS)}")
 
 
+# no_type_check: under vmap and jit the same class holds batched arrays, or no arrays at all.
+@no_type_check
 @flax.struct.dataclass
 class EnvParams:
     """One network in one slot, and the rules. `slot_params` moves it to another slot."""
@@ -52,8 +62,8 @@ class EnvParams:
     request: Request
     table: NeighbourTable
     elam_fees: Float[Array, " elams"]
-    node_benefits: Float[Array, "agents 4"]    # I(.) of (34); the INFORMATION column is 1 (no link yet)
-    link_benefits: Float[Array, " links"]      # I(BER)
+    node_benefits: Float[Array, "agents 4"]  # I(.) of (34); the INFORMATION column is 1 (no link yet)
+    link_benefits: Float[Array, " links"]  # I(BER)
     functional_reward: Float[Array, ""]
     step_reward_scale: Float[Array, ""]
     failure_qoe: Float[Array, ""]
@@ -75,82 +85,13 @@ class EnvParams:
         return self.elam_fees.shape[0]
 
 
-@flax.struct.dataclass
-class User:
-    """One request: what the user really wants, and what each E-LAM makes of the words."""
-
-    preference: Float[Array, "*users 4"]
-    translated: Float[Array, "*users elams 4"]
-    index: Int[Array, "*users"]    # place in the pool, so that results can be matched with users
-
-
-@flax.struct.dataclass
-class EnvState:
-    user: User
-    chain: Int[Array, " hops"]             # agents so far, -1 where none yet
-    links: Int[Array, " hops-1"]           # links between them, 0 where none yet
-    step: Int[Array, ""]
-    elam: Int[Array, ""]                   # kappa in force
-    succeeded: Bool[Array, ""]             # every agent so far is legal and fits
-    terminated: Bool[Array, ""]
-
-
-@flax.struct.dataclass
-class Observation:
-    """What a policy may know. The intent appears only as translated by the E-LAM in force."""
-
-    preference: Float[Array, " 4"]
-    elam: Int[Array, ""]
-    step: Int[Array, ""]
-    hops_left: Int[Array, ""]              # agents still to pick, this one included
-    predecessor: Int[Array, ""]            # last agent of the chain, -1 before the first
-    fits: Bool[Array, " agents"]           # has the type required now
-    linked: Bool[Array, " agents"]         # is a neighbour of the predecessor (all, before the first)
-    link_benefit: Float[Array, " agents"]  # I(BER) of the link from the predecessor; 1 before the first, else 0
-    node_mask: Bool[Array, " agents"]      # may be picked
-    elam_mask: Bool[Array, " elams"]       # may be picked: at the last step only the one in force
-
-
-class Action(NamedTuple):
-    node: Int[Array, ""]
-    elam: Int[Array, ""]
-
-
-Actor = jax.tree_util.Partial
-"""Anything that composes chains: `act(key, observation, state, params) -> Action`, for one user and step.
-
-A Partial holds what the actor has learned as arrays, so that it can be passed to a jitted function, and another
-actor of the same kind compiles nothing anew.
-"""
-
-
-class StepInfo(NamedTuple):
-    """What happened in a step beyond the reward."""
-
-    step_reward: Float[Array, ""]    # (34), unscaled
-    fee: Float[Array, ""]            # charged with this step
-    qoe: Float[Array, ""]            # realised QoE for the user, fees apart; 0 before the end
-    succeeded: Bool[Array, ""]       # (18d) so far
-
-
-def make_users(preference: Any, translated: Any = None, *, num_elams: int = 2) -> User:
-    """A pool of users; without translations every E-LAM is taken to read the intent perfectly."""
-    preference = jnp.asarray(preference, dtype=float)
-    if translated is None:
-        translated = jnp.broadcast_to(preference[:, None, :], (preference.shape[0], num_elams, 4))
-    return User(
-        preference=preference,
-        translated=jnp.asarray(translated, dtype=float),
-        index=jnp.arange(preference.shape[0]),
-    )
-
-
 def make_env_params(scenario: Scenario, config: EnvConfig | None = None) -> EnvParams:
-    """The decision process on a scenario, in its nominal slot. The neighbour table is built here, on the host."""
+    """The decision process on a scenario, in its nominal slot; builds the neighbour table, on the host."""
     config = config or EnvConfig()
     network = scenario.network
-    if not 0 <= config.initial_elam < len(scenario.elam_names):
-        raise ValueError(f"initial_elam = {config.initial_elam} must name one of {len(scenario.elam_names)} E-LAMs")
+    num_elams = len(scenario.elam_names)
+    if not 0 <= config.initial_elam < num_elams:
+        raise ValueError(f"initial_elam = {config.initial_elam} must be in [0, {num_elams})")
     node_benefits, link_benefits = jax.jit(_benefits)(network)
     return EnvParams(
         network=network,
@@ -173,7 +114,7 @@ def slot_params(params: EnvParams, conditions: Conditions) -> EnvParams:
     """The same decision process under the conditions of a slot."""
     network = with_conditions(params.network, conditions)
     node_benefits, link_benefits = _benefits(network)
-    return params.replace(network=network, node_benefits=node_benefits, link_benefits=link_benefits)
+    return replace(params, network=network, node_benefits=node_benefits, link_benefits=link_benefits)
 
 
 def reset(key: Key[Array, ""], params: EnvParams, user: User) -> tuple[Observation, EnvState]:
@@ -197,58 +138,28 @@ def step(
     """Adds one agent to the chain.
 
     Returns:
-      observation, state, reward, terminated, truncated (never: an episode ends by itself), info. Stepping a
-      terminated episode changes nothing and pays nothing.
+      observation, state, reward, terminated, truncated (never: episodes end by themselves) and info. Stepping
+      a terminated episode changes nothing and pays nothing.
     """
     del key
-    last_step = params.num_hops - 1
-    at = jnp.minimum(state.step, last_step)
-    legal, link, _ = _candidates(state, params)
-    fits = params.network.agent_type[action.node] == params.request.types[at]
-    benefits = params.node_benefits[action.node]
-    link_benefit = jnp.where(at > 0, params.link_benefits[link[action.node]], 1.0)
-    benefits = benefits.at[INFORMATION].set(jnp.where(legal[action.node], link_benefit, 0.0))
-    stepwise = step_reward(benefits, _translated(state), fits, params.functional_reward)
-
-    succeeded = state.succeeded & legal[action.node] & fits
-    chain = state.chain.at[at].set(action.node)
-    links = state.links.at[jnp.maximum(at - 1, 0)].set(link[action.node]) if params.num_hops > 1 else state.links
-    terminated = ~legal[action.node] | (at == last_step)
+    moved, benefits, fits = _extend_chain(state, action, params)
     fee = jnp.where(state.step == 0, params.elam_fees[params.initial_elam], 0.0)
-    fee = fee + jnp.where(terminated, 0.0, params.elam_fees[action.elam])
-
-    moved = state.replace(
-        chain=chain,
-        links=links,
-        step=state.step + 1,
-        elam=jnp.where(terminated, state.elam, action.elam),
-        succeeded=succeeded,
-        terminated=terminated,
-    )
-    complete = succeeded & (at == last_step)
-    bonus, qoe = _bonus(moved, complete, params)
-    bonus, qoe = jnp.where(terminated, bonus, 0.0), jnp.where(terminated, qoe, 0.0)
-    reward = params.step_reward_scale * stepwise + bonus - fee
+    fee = fee + jnp.where(moved.terminated, 0.0, params.elam_fees[action.elam])
+    stepwise = step_reward(benefits, _translated(state), fits, params.functional_reward)
+    bonus, qoe = _bonus(moved, params)
+    reward = params.step_reward_scale * stepwise + jnp.where(moved.terminated, bonus, 0.0) - fee
+    info = StepInfo(step_reward=stepwise, fee=fee, qoe=jnp.where(moved.terminated, qoe, 0.0))
 
     over = state.terminated
     moved = jax.tree.map(lambda old, new: jnp.where(over, old, new), state, moved)
-    info = StepInfo(
-        step_reward=jnp.where(over, 0.0, stepwise),
-        fee=jnp.where(over, 0.0, fee),
-        qoe=jnp.where(over, 0.0, qoe),
-        succeeded=moved.succeeded,
-    )
-    return (
-        observe(moved, params), moved, jnp.where(over, 0.0, reward), moved.terminated, jnp.asarray(False), info,
-    )
+    reward, info = jax.tree.map(lambda paid: jnp.where(over, 0.0, paid), (reward, info))
+    return observe(moved, params), moved, reward, moved.terminated, jnp.asarray(False), info
 
 
 def observe(state: EnvState, params: EnvParams) -> Observation:
-    """What the policy sees in a state; all arrays have the size of the agents, none of their square."""
+    """What the policy sees in a state; no array is larger than the number of agents."""
     legal, link, linked = _candidates(state, params)
-    at = jnp.minimum(state.step, params.num_hops - 1)
-    first = state.step == 0
-    elams = jnp.arange(params.num_elams)
+    at = _place(state, params)
     return Observation(
         preference=_translated(state),
         elam=state.elam,
@@ -257,9 +168,9 @@ def observe(state: EnvState, params: EnvParams) -> Observation:
         predecessor=_predecessor(state),
         fits=params.network.agent_type == params.request.types[at],
         linked=linked,
-        link_benefit=jnp.where(linked, jnp.where(first, 1.0, params.link_benefits[link]), 0.0),
-        node_mask=jnp.where(jnp.any(legal), legal, True),
-        elam_mask=(elams == state.elam) | (at < params.num_hops - 1),
+        link_benefit=jnp.where(linked, _link_benefit(state, link, params), 0.0),
+        node_mask=legal | ~jnp.any(legal),
+        elam_mask=(jnp.arange(params.num_elams) == state.elam) | (at < params.num_hops - 1),
     )
 
 
@@ -268,12 +179,26 @@ def final_factors(state: EnvState, params: EnvParams) -> ChainFactors:
     return chain_factors(params.network, jnp.maximum(state.chain, 0), state.links)
 
 
-def _translated(state: EnvState) -> Float[Array, " 4"]:
-    return state.user.translated[state.elam]
-
-
-def _predecessor(state: EnvState) -> Int[Array, ""]:
-    return jnp.where(state.step == 0, -1, state.chain[jnp.maximum(state.step - 1, 0)])
+def _extend_chain(
+    state: EnvState, action: Action, params: EnvParams
+) -> tuple[EnvState, Float[Array, " 4"], Bool[Array, ""]]:
+    """The state after an action, the normalised factors of the agent that it adds, and whether that fits."""
+    at = _place(state, params)
+    is_legal, link, _ = (candidates[action.node] for candidates in _candidates(state, params))
+    fits = params.network.agent_type[action.node] == params.request.types[at]
+    link_benefit = jnp.where(is_legal, _link_benefit(state, link, params), 0.0)
+    benefits = params.node_benefits[action.node].at[INFORMATION].set(link_benefit)
+    terminated = ~is_legal | (at == params.num_hops - 1)
+    moved = replace(
+        state,
+        chain=state.chain.at[at].set(action.node),
+        links=jnp.where(jnp.arange(1, params.num_hops) == at, link, state.links),
+        step=state.step + 1,
+        elam=jnp.where(terminated, state.elam, action.elam),
+        succeeded=state.succeeded & is_legal & fits,
+        terminated=terminated,
+    )
+    return moved, benefits, fits
 
 
 def _candidates(
@@ -281,35 +206,55 @@ def _candidates(
 ) -> tuple[Bool[Array, " agents"], Int[Array, " agents"], Bool[Array, " agents"]]:
     """Which agents may come next, over which link, and which are neighbours of the predecessor at all."""
     num_agents = params.num_agents
-    first = state.step == 0
     predecessor = jnp.maximum(_predecessor(state), 0)
-    neighbours, valid = params.table.neighbours[predecessor], params.table.valid[predecessor]
     # Padded places are sent out of bounds and dropped, so that they cannot overwrite a true neighbour.
-    place = jnp.where(valid, neighbours, num_agents)
+    place = jnp.where(params.table.valid[predecessor], params.table.neighbours[predecessor], num_agents)
     link = jnp.zeros(num_agents, dtype=int).at[place].set(params.table.link[predecessor], mode="drop")
-    linked = first | jnp.zeros(num_agents, dtype=bool).at[place].set(True, mode="drop")
+    linked = jnp.full(num_agents, state.step == 0).at[place].set(True, mode="drop")
     taken = jnp.where(state.chain >= 0, state.chain, num_agents)
     legal = linked.at[taken].set(False, mode="drop")
     if params.mask_types:
-        at = jnp.minimum(state.step, params.num_hops - 1)
-        legal = legal & (params.network.agent_type == params.request.types[at])
+        legal = legal & (params.network.agent_type == params.request.types[_place(state, params)])
     return legal, link, linked
 
 
-def _bonus(
-    state: EnvState, complete: Bool[Array, ""], params: EnvParams
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The bonus as the reward counts it, and the QoE as the user feels it."""
+def _link_benefit(state: EnvState, link: Int[Array, "*batch"], params: EnvParams) -> Float[Array, "*batch"]:
+    """I(BER) of links; 1 for the first agent, which comes over none (and where a network has none at all)."""
+    if params.link_benefits.shape[0] == 0:
+        return jnp.ones(link.shape)
+    return jnp.where(state.step == 0, 1.0, params.link_benefits[link])
+
+
+def _bonus(state: EnvState, params: EnvParams) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The bonus (35) as the reward counts it, and the QoE as the user feels it; for a finished chain."""
     factors = final_factors(state, params)
+    complete = state.succeeded & (state.step == params.num_hops)
 
     def value(preference):
         return episode_bonus(
-            factors, preference, params.request, complete,
-            qoe_form=params.qoe_form, failure_qoe=params.failure_qoe,
+            factors,
+            preference,
+            params.request,
+            complete,
+            qoe_form=params.qoe_form,
+            failure_qoe=params.failure_qoe,
         )
 
     qoe = value(state.user.preference)
     return (value(_translated(state)) if params.reward_preference == "translated" else qoe), qoe
+
+
+def _place(state: EnvState, params: EnvParams) -> Int[Array, ""]:
+    """The place in the request to fill now; the last one after the end."""
+    return jnp.minimum(state.step, params.num_hops - 1)
+
+
+def _predecessor(state: EnvState) -> Int[Array, ""]:
+    return jnp.where(state.step == 0, -1, state.chain[jnp.maximum(state.step - 1, 0)])
+
+
+def _translated(state: EnvState) -> Float[Array, " 4"]:
+    return state.user.translated[state.elam]
 
 
 def _benefits(network: AgenticNetwork) -> tuple[Float[Array, "agents 4"], Float[Array, " links"]]:

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jax.scipy.special import betainc
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from lameta_jax.composition.env import Actor, EnvParams, User, final_factors, reset, slot_params, step
+from lameta_jax.composition.env import EnvParams, final_factors, reset, slot_params, step
 from lameta_jax.composition.slots import Conditions
+from lameta_jax.composition.types import Actor, User
 from lameta_jax.network.network import AgenticNetwork, Request, chain_links, serves_request
 from lameta_jax.network.qoe import ChainFactors, chain_factors, meets_constraints, realised_qoe
 
@@ -16,14 +17,14 @@ from lameta_jax.network.qoe import ChainFactors, chain_factors, meets_constraint
 class Evaluation(NamedTuple):
     """One episode per user; leaves have a leading axis of users (of slots and users in `evaluate_slots`)."""
 
-    qoe: Float[Array, "*users"]        # realised, valued with the user's own preference; fees apart
-    fee: Float[Array, "*users"]        # of all E-LAM calls of the episode
-    net_qoe: Float[Array, "*users"]    # qoe - fee, the objective (18a)
+    qoe: Float[Array, "*users"]  # realised, valued with the user's own preference; fees apart
+    fee: Float[Array, "*users"]  # of all E-LAM calls of the episode
+    net_qoe: Float[Array, "*users"]  # qoe - fee, the objective (18a)
     chain: Int[Array, "*users hops"]
-    elams: Int[Array, "*users hops"]   # kappa in force at each step
-    factors: ChainFactors              # of the chain; meaningless where it did not succeed
-    succeeded: Bool[Array, "*users"]   # (18d)
-    feasible: Bool[Array, "*users"]    # (18b)-(18d)
+    elams: Int[Array, "*users hops"]  # kappa in force at each step
+    factors: ChainFactors  # of the chain; meaningless where it did not succeed
+    succeeded: Bool[Array, "*users"]  # (18d)
+    feasible: Bool[Array, "*users"]  # (18b)-(18d)
 
 
 class Interval(NamedTuple):
@@ -51,7 +52,9 @@ def evaluate(key: Key[Array, ""], act: Actor, params: EnvParams, users: User) ->
             return (next_observation, next_state), (info.qoe, info.fee, state.elam)
 
         start = reset(user_key, params, user)
-        (_, state), (qoe, fee, elams) = jax.lax.scan(one_step, start, jax.random.split(user_key, params.num_hops))
+        (_, state), (qoe, fee, elams) = jax.lax.scan(
+            one_step, start, jax.random.split(user_key, params.num_hops)
+        )
         factors = final_factors(state, params)
         return Evaluation(
             qoe=jnp.sum(qoe),
@@ -84,12 +87,14 @@ def value_chains(
     form: str = "power",
     failure_qoe: float = -1.0,
 ) -> Float[Array, " users"]:
-    """Realised QoE of a given chain per user: with the chains of `optimum` for the *translated* preferences and
-    the users' own preferences, this is the plug-in optimum, what perfect composition reaches with that E-LAM.
+    """Realised QoE of one given chain per user.
+
+    With the chains of `optimum` for the *translated* preferences, and the users' own `preferences`, this is
+    the plug-in optimum: what perfect composition reaches with that E-LAM.
     """
 
     def value(chain, preference):
-        exists = jnp.all(chain >= 0)    # `optimum` has -1 where there is no feasible chain
+        exists = jnp.all(chain >= 0)  # `optimum` has -1 where there is no feasible chain
         chain = jnp.maximum(chain, 0)
         succeeded = exists & serves_request(network, request, chain)
         factors = chain_factors(network, chain, chain_links(network, chain)[0])
@@ -122,7 +127,10 @@ def mean_interval(values: Float[Array, " samples"], confidence: float = 0.95) ->
 
 @jax.jit
 def _student_quantile(confidence: float | Array, degrees: int | Array) -> Float[Array, ""]:
-    """t with P(|T| <= t) = confidence, by bisection of P(|T| > t) = I_x(degrees/2, 1/2), x = degrees/(degrees + t^2)."""
+    """t with P(|T| <= t) = confidence, by bisection.
+
+    P(|T| > t) = I_x(degrees / 2, 1 / 2) with x = degrees / (degrees + t^2), the regularised incomplete beta.
+    """
     outside = jnp.asarray(1.0 - confidence, dtype=float)
     a, b = jnp.asarray(degrees / 2, dtype=float), jnp.asarray(0.5, dtype=float)
 

@@ -12,7 +12,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from lameta_jax.composition.distributions import MaskedCategorical
 from lameta_jax.composition.encoder import MAX_HOPS, Encoding, GraphEncoder
-from lameta_jax.composition.env import Action, Actor, EnvParams, Observation
+from lameta_jax.composition.env import EnvParams
+from lameta_jax.composition.types import Action, Actor, Observation
 from lameta_jax.functional import Params, functionalize
 
 
@@ -20,29 +21,30 @@ from lameta_jax.functional import Params, functionalize
 class PolicyConfig:
     """Sizes of the networks."""
 
-    width: int = 64          # of node embeddings and of the pointer
-    num_layers: int = 2      # graph convolutions
-    context_width: int = 128 # hidden layers of actor and critic
-    intent_width: int = 32   # of phi(s)
-    elam_width: int = 8      # of psi(kappa)
-    num_elams: int = 2       # E-LAMs to choose from
+    width: int = 64  # of node embeddings and of the pointer
+    num_layers: int = 2  # graph convolutions
+    context_width: int = 128  # hidden layers of actor and critic
+    intent_width: int = 32  # of phi(s)
+    elam_width: int = 8  # of psi(kappa)
+    num_elams: int = 2  # E-LAMs to choose from
 
 
 class Decision(NamedTuple):
     """What actor and critic say about one observation."""
 
     node_logits: Float[Array, " agents"]
-    elam_logits: Float[Array, "agents elams"]    # of kappa, for every node that may be picked with it
+    elam_logits: Float[Array, "agents elams"]  # of kappa, for every node that may be picked with it
     value: Float[Array, ""]
 
 
 class PointerPolicy(nnx.Module):
-    """Scores every agent against a query made from the state; its size does not depend on the number of agents.
+    """Scores every agent against a query made from the state, whatever the number of agents.
 
     z = [h_graph | phi(s) | psi(kappa)] as printed knows neither the step nor the predecessor, so the context
-    also holds the step, the hops left and the embedding of the predecessor (named deviation). The score of agent
-    i is query(context) . key(h_i) / sqrt(width), bilinear in what the user wants and what the agent is, plus
-    terms for whether i fits, whether it is linked and how good the link is, each weighted by the context.
+    also holds the step, the hops left and the embedding of the predecessor (named deviation). The score of
+    agent i is query(context) . key(h_i) / sqrt(width), bilinear in what the user wants and what the agent is,
+    plus terms for whether i fits, whether it is linked and how good the link is, each weighted by the
+    context.
     """
 
     def __init__(self, config: PolicyConfig, *, rngs: nnx.Rngs):
@@ -63,6 +65,8 @@ class PointerPolicy(nnx.Module):
         self.value = linear(hidden, 1)
 
     def encode(self, params: EnvParams) -> Encoding:
+        if params.num_elams != self.config.num_elams:
+            raise ValueError(f"num_elams = {self.config.num_elams} of the policy must be {params.num_elams}")
         return self.encoder(params)
 
     def decode(self, encoding: Encoding, observation: Observation) -> Decision:
@@ -100,9 +104,9 @@ class Policy(NamedTuple):
     """A policy as pure functions of its parameters."""
 
     init: Callable[[Key[Array, ""]], Params]
-    encode: Callable[[Params, EnvParams], Encoding]                # once per slot
-    decode: Callable[[Params, Encoding, Observation], Decision]    # once per user and step
-    act_greedy: Callable[..., Action]     # (params, key, observation, state, env_params), see `policy_actor`
+    encode: Callable[[Params, EnvParams], Encoding]  # once per slot
+    decode: Callable[[Params, Encoding, Observation], Decision]  # once per user and step
+    act_greedy: Callable[..., Action]  # (params, key, observation, state, env_params), see `policy_actor`
     act_sampled: Callable[..., Action]
 
 
@@ -111,6 +115,7 @@ def make_policy(config: PolicyConfig | None = None) -> Policy:
     config = config or PolicyConfig()
     # Only shapes are needed here; the weights come from `init`.
     apply, shapes = functionalize(nnx.eval_shape(lambda: PointerPolicy(config, rngs=nnx.Rngs(0))))
+
     def encode(params, env_params):
         return apply(params, env_params, method="encode")
 
@@ -132,7 +137,7 @@ def make_policy(config: PolicyConfig | None = None) -> Policy:
 def sample_action(
     key: Key[Array, ""], decision: Decision, observation: Observation
 ) -> tuple[Action, Float[Array, "*batch"]]:
-    """Draws a node, then kappa given the node; returns the action and its log-probability. Batches as it is."""
+    """Draws a node, then kappa given the node; the action and its log-probability, also for batches."""
     key_node, key_elam = jax.random.split(key)
     nodes = MaskedCategorical(decision.node_logits, observation.node_mask)
     node = nodes.sample(key_node)
@@ -156,15 +161,13 @@ def evaluate_action(
     return nodes.log_prob(action.node) + elams.log_prob(action.elam), nodes.entropy() + elams.entropy()
 
 
-def _elams(
-    decision: Decision, observation: Observation, node: Int[Array, "*batch"]
-) -> MaskedCategorical:
+def _elams(decision: Decision, observation: Observation, node: Int[Array, "*batch"]) -> MaskedCategorical:
     logits = jnp.take_along_axis(decision.elam_logits, node[..., None, None], axis=-2)[..., 0, :]
     return MaskedCategorical(logits, observation.elam_mask)
 
 
 def _draw_params(key: Key[Array, ""], shapes: Params) -> Params:
-    """Kernels from N(0, 1 / inputs), biases zero; all in one draw, which compiles ten times faster than many."""
+    """Kernels from N(0, 1 / inputs), biases zero; in a single draw, as many draws take long to compile."""
     leaves, structure = jax.tree.flatten(shapes)
     normal = jax.random.normal(key, (sum(leaf.size for leaf in leaves),), leaves[0].dtype)
     drawn, start = [], 0

@@ -8,20 +8,22 @@ updates at a time with `trainer.advance` and gets the same numbers.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, no_type_check
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from lameta_jax.composition.advantages import generalised_advantages
-from lameta_jax.composition.env import Action, EnvParams, Observation, User, reset, slot_params, step
-from lameta_jax.composition.policy import Policy, evaluate_action, sample_action
+from lameta_jax.composition.env import EnvParams, slot_params
+from lameta_jax.composition.policy import Policy, evaluate_action
+from lameta_jax.composition.rollout import Transition, collect_episodes, episode_metrics
 from lameta_jax.composition.slots import Conditions, SlotConfig, draw_slots
+from lameta_jax.composition.types import User
 from lameta_jax.functional import Params
 
 
@@ -29,11 +31,11 @@ from lameta_jax.functional import Params
 class PPOConfig:
     """Sizes: fixed when the program is compiled."""
 
-    num_updates: int = 300      # policy updates in all
-    num_slots: int = 1          # slots drawn for every update
-    users_per_slot: int = 256   # episodes per slot and update
-    num_epochs: int = 4         # passes over the data of one update
-    num_minibatches: int = 4    # minibatches per pass; divides users_per_slot
+    num_updates: int = 300  # policy updates in all
+    num_slots: int = 1  # slots drawn for every update
+    users_per_slot: int = 256  # episodes per slot and update
+    num_epochs: int = 4  # passes over the data of one update
+    num_minibatches: int = 4  # minibatches per pass; divides users_per_slot
     slots: SlotConfig = SlotConfig()
 
     def __post_init__(self):
@@ -43,41 +45,28 @@ class PPOConfig:
             )
 
 
+@no_type_check
 @flax.struct.dataclass
 class PPOHyperparameters:
     """Numbers worth sweeping: traced, so that a new value compiles nothing and an array can be vmapped."""
 
-    learning_rate: Float[Array, ""] | float = 1e-3         # at the start; falls linearly to 0
-    clip_eps: Float[Array, ""] | float = 0.2               # epsilon of (43)
-    gamma: Float[Array, ""] | float = 1.0                  # discount of (40)
-    gae_lambda: Float[Array, ""] | float = 0.95            # lambda of (42)
-    entropy_coefficient: Float[Array, ""] | float = 0.02   # at the start; falls linearly to 0
+    learning_rate: Float[Array, ""] | float = 1e-3  # at the start; falls linearly to 0
+    clip_eps: Float[Array, ""] | float = 0.2  # epsilon of (43)
+    gamma: Float[Array, ""] | float = 1.0  # discount of (40)
+    gae_lambda: Float[Array, ""] | float = 0.95  # lambda of (42)
+    entropy_coefficient: Float[Array, ""] | float = 0.02  # at the start; falls linearly to 0
     value_coefficient: Float[Array, ""] | float = 0.5
-    max_grad_norm: Float[Array, ""] | float = 0.5          # global norm
+    max_grad_norm: Float[Array, ""] | float = 0.5  # global norm
 
 
+@no_type_check
 @flax.struct.dataclass
 class TrainState:
     params: Params
     opt_state: Any
-    users: User                    # the pool that episodes draw their users from
+    users: User  # the pool that episodes draw their users from
     key: Key[Array, ""]
-    num_updates: Int[Array, ""]    # done so far
-
-
-class Transition(NamedTuple):
-    """One step of many episodes."""
-
-    observation: Observation
-    action: Action
-    log_prob: Float[Array, "*batch"]
-    value: Float[Array, "*batch"]
-    reward: Float[Array, "*batch"]
-    terminated: Bool[Array, "*batch"]
-    alive: Bool[Array, "*batch"]    # the episode had not ended before this step
-    qoe: Float[Array, "*batch"]
-    succeeded: Bool[Array, "*batch"]
-    fee: Float[Array, "*batch"]
+    num_updates: Int[Array, ""]  # done so far
 
 
 class Trainer(NamedTuple):
@@ -129,9 +118,10 @@ def make_train(config: PPOConfig, policy: Policy, env_params: EnvParams) -> Trai
       env_params: the decision process; slots vary around its network.
 
     Returns:
-      Jitted functions. `train(hyperparameters, users, key)` gives the final state and metrics with a leading axis
-      of updates; it may be vmapped over keys, hyperparameters and pools. In `users`, the pool, `translated` is
-      what each E-LAM makes of each user, computed beforehand; a pool of the same size compiles nothing anew.
+      Jitted functions. `train(hyperparameters, users, key)` gives the final state and metrics with a leading
+      axis of updates; it may be vmapped over keys, hyperparameters and pools. In `users`, the pool,
+      `translated` is what each E-LAM makes of each user, computed beforehand; a pool of the same size
+      compiles nothing anew.
     """
 
     def init(hyperparameters, users, key):
@@ -153,10 +143,11 @@ def make_train(config: PPOConfig, policy: Policy, env_params: EnvParams) -> Trai
         batch_users = jax.tree.map(lambda leaf: leaf[chosen], state.users)
         collect = partial(collect_episodes, policy, state.params, env_params)
         slot_keys = jax.random.split(key_rollout, config.num_slots)
-        batch = jax.vmap(collect)(slot_keys, conditions, batch_users)    # leaves [slots, steps, users, ...]
+        batch = jax.vmap(collect)(slot_keys, conditions, batch_users)  # leaves [slots, steps, users, ...]
         advantages = jax.vmap(partial(_advantages, hyperparameters))(batch)
         left = 1.0 - state.num_updates / config.num_updates
-        annealed = hyperparameters.replace(
+        annealed = replace(
+            hyperparameters,
             learning_rate=hyperparameters.learning_rate * left,
             entropy_coefficient=hyperparameters.entropy_coefficient * left,
         )
@@ -175,8 +166,8 @@ def make_train(config: PPOConfig, policy: Policy, env_params: EnvParams) -> Trai
             (state.params, state.opt_state),
             length=config.num_epochs,
         )
-        state = state.replace(params=params, opt_state=opt_state, key=key, num_updates=state.num_updates + 1)
-        return state, _episode_metrics(batch) | jax.tree.map(jnp.mean, parts)
+        state = replace(state, params=params, opt_state=opt_state, key=key, num_updates=state.num_updates + 1)
+        return state, episode_metrics(batch) | jax.tree.map(jnp.mean, parts)
 
     def advance(hyperparameters, state, num_updates):
         return jax.lax.scan(lambda s, _: update(hyperparameters, s), state, length=num_updates)
@@ -190,36 +181,6 @@ def make_train(config: PPOConfig, policy: Policy, env_params: EnvParams) -> Trai
         advance=jax.jit(advance, static_argnums=2),
         train=jax.jit(train),
     )
-
-
-def collect_episodes(
-    policy: Policy,
-    params: Params,
-    env_params: EnvParams,
-    key: Key[Array, ""],
-    conditions: Conditions,
-    users: User,
-) -> Transition:
-    """Plays one episode per user in one slot, sampling actions; leaves have axes [steps, users, ...]."""
-    env_params = slot_params(env_params, conditions)
-    encoding = policy.encode(params, env_params)
-    decode = jax.vmap(partial(policy.decode, params, encoding))
-    step_all = jax.vmap(lambda state, action: step(key, state, action, env_params))
-
-    def all_users(carry, key_step):
-        observation, state = carry
-        decision = decode(observation)
-        action, log_prob = sample_action(key_step, decision, observation)
-        next_observation, next_state, reward, terminated, _, info = step_all(state, action)
-        transition = Transition(
-            observation=observation, action=action, log_prob=log_prob, value=decision.value, reward=reward,
-            terminated=terminated, alive=~state.terminated, qoe=info.qoe, succeeded=info.succeeded, fee=info.fee,
-        )
-        return (next_observation, next_state), transition
-
-    start = jax.vmap(lambda user: reset(key, env_params, user))(users)
-    _, transitions = jax.lax.scan(all_users, start, jax.random.split(key, env_params.num_hops))
-    return transitions
 
 
 def ppo_loss(
@@ -281,8 +242,13 @@ def _advantages(hyperparameters: PPOHyperparameters, batch: Transition) -> tuple
     """Normalised advantages and critic targets of one slot, axes [steps, users]."""
     next_values = jnp.concatenate([batch.value[1:], jnp.zeros_like(batch.value[:1])])
     advantages = generalised_advantages(
-        batch.reward, batch.value, next_values, batch.terminated, jnp.zeros_like(batch.terminated),
-        hyperparameters.gamma, hyperparameters.gae_lambda,
+        batch.reward,
+        batch.value,
+        next_values,
+        batch.terminated,
+        jnp.zeros_like(batch.terminated),
+        hyperparameters.gamma,
+        hyperparameters.gae_lambda,
     )
     weights = batch.alive.astype(advantages.dtype)
     mean = weighted_mean(advantages, weights)
@@ -293,13 +259,3 @@ def _advantages(hyperparameters: PPOHyperparameters, batch: Transition) -> tuple
 def _split_users(num_minibatches: int, leaf: Array) -> Array:
     """[slots, steps, users, ...] to [minibatches, slots, steps, users / minibatches, ...]."""
     return jnp.moveaxis(leaf.reshape(*leaf.shape[:2], num_minibatches, -1, *leaf.shape[3:]), 2, 0)
-
-
-def _episode_metrics(batch: Transition) -> dict[str, Array]:
-    """Means over the episodes of an update; an episode's QoE is paid at its last step."""
-    return {
-        "episode/qoe": jnp.mean(jnp.sum(batch.qoe, axis=1)),
-        "episode/reward": jnp.mean(jnp.sum(batch.reward, axis=1)),
-        "episode/fee": jnp.mean(jnp.sum(batch.fee, axis=1)),
-        "episode/success": jnp.mean(batch.succeeded[:, -1].astype(batch.qoe.dtype)),
-    }

@@ -10,11 +10,11 @@ from lameta_jax.network.qoe import ChainFactors, realised_qoe
 def normalised_benefit(
     values: Float[Array, " items"], *, larger_is_better: bool, log_scale: bool = False
 ) -> Float[Array, " items"]:
-    """The normalisation I(.) of LAMeTA eq. (34): min-max over the network, turned so that 1 is best and 0 worst.
+    """The normalisation I(.) of LAMeTA eq. (34): min-max over the network, 1 the best and 0 the worst.
 
     The paper leaves I open; min-max over the agents (or links) of the slot is ours. Where every value is the
-    same, nobody is worse than anybody and all get 1. Infinite values (the latency of an agent that cannot keep
-    up with the arrivals) take no part in the range and get 0.
+    same, nobody is worse than anybody and all get 1. Infinite values (the latency of an agent that cannot
+    keep up with the arrivals) take no part in the range and get 0.
 
     Args:
       values: one factor over all agents, or the BER over all links.
@@ -23,8 +23,8 @@ def normalised_benefit(
     """
     finite = jnp.isfinite(values)
     scaled = jnp.log(jnp.where(finite, values, 1.0)) if log_scale else jnp.where(finite, values, 0.0)
-    lowest = jnp.min(jnp.where(finite, scaled, jnp.inf))
-    highest = jnp.max(jnp.where(finite, scaled, -jnp.inf))
+    lowest = jnp.min(jnp.where(finite, scaled, jnp.inf), initial=jnp.inf)
+    highest = jnp.max(jnp.where(finite, scaled, -jnp.inf), initial=-jnp.inf)
     spread = highest - lowest
     from_worst = scaled - lowest if larger_is_better else highest - scaled
     benefit = jnp.where(spread > 0, from_worst / jnp.where(spread > 0, spread, 1.0), 1.0)
@@ -42,11 +42,10 @@ def step_reward(
         r_step = r_flag + s . [I(C_i), I(BER_i), I(L_i), I(|F_i|/|O_i|)]
 
     Args:
-      benefits: the normalised factors of the agent and of the link to it, larger is better, in the order of the
-        preference. For the first agent BER = 0, the best there can be: its entry is 1.
-      preference: s, as translated by the E-LAM in force.
-      fits: whether the agent has the type required at this step.
-      functional_reward: delta; r_flag is +delta where the agent fits and -delta where it does not.
+      benefits: the normalised factors of the agent and of the link to it, larger is better, in the order of
+        the preference. For the first agent BER = 0, the best there can be: its entry is 1. preference: s, as
+        translated by the E-LAM in force. fits: whether the agent has the type required at this step.
+        functional_reward: delta; r_flag is +delta where the agent fits and -delta where it does not.
 
     Reference: LAMeTA eq. (34).
     """
@@ -62,7 +61,7 @@ def episode_bonus(
     qoe_form: str,
     failure_qoe: float | Float[Array, ""],
 ) -> Float[Array, ""]:
-    """Bonus for the finished chain: its subjective QoE, or `failure_qoe` where (18b), (18c) or (18d) is broken.
+    """Bonus for the finished chain: its QoE, or `failure_qoe` where it breaks (18b), (18c) or (18d).
 
     LAMeTA eq. (35) without its last term: the fee F(kappa) is charged when the E-LAM is called, step by step.
 

@@ -1,6 +1,7 @@
 """Slots: how the conditions of a network vary from one stretch of time to the next."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import no_type_check
 
 import flax.struct
 import jax
@@ -16,8 +17,8 @@ class SlotConfig:
 
     arrival_rate_spread: float = 0.0  # standard deviation of ln(lambda), >= 0
     service_rate_spread: float = 0.0  # standard deviation of ln(mu_i), drawn per agent, >= 0
-    fading_spread: float = 0.0        # standard deviation of ln(BER), drawn per link, >= 0
-    redraw_outages: bool = False      # draw |F_i| ~ Binomial(|O_i|, |F_i| / |O_i|) per agent
+    fading_spread: float = 0.0  # standard deviation of ln(BER), drawn per link, >= 0
+    redraw_outages: bool = False  # draw |F_i| ~ Binomial(|O_i|, |F_i| / |O_i|) per agent
 
     def __post_init__(self):
         for name in ("arrival_rate_spread", "service_rate_spread", "fading_spread"):
@@ -25,14 +26,16 @@ class SlotConfig:
                 raise ValueError(f"{name} = {getattr(self, name)} must be >= 0")
 
 
+# no_type_check: under vmap and jit the same class holds batched arrays, or no arrays at all.
+@no_type_check
 @flax.struct.dataclass
 class Conditions:
     """What a slot draws; everything else of a network (who there is, who is linked to whom) stays."""
 
-    arrival_rate: Float[Array, ""]           # lambda, per minute
-    service_rate: Float[Array, " agents"]    # mu, per minute
+    arrival_rate: Float[Array, ""]  # lambda, per minute
+    service_rate: Float[Array, " agents"]  # mu, per minute
     link_ber: Float[Array, " links"]
-    outages: Float[Array, " agents"]         # |F|
+    outages: Float[Array, " agents"]  # |F|
 
 
 def nominal_conditions(network: AgenticNetwork) -> Conditions:
@@ -47,7 +50,8 @@ def nominal_conditions(network: AgenticNetwork) -> Conditions:
 
 def with_conditions(network: AgenticNetwork, conditions: Conditions) -> AgenticNetwork:
     """The network in one slot."""
-    return network.replace(
+    return replace(
+        network,
         arrival_rate=conditions.arrival_rate,
         service_rate=conditions.service_rate,
         link_ber=conditions.link_ber,
@@ -66,14 +70,16 @@ def draw_conditions(key: Key[Array, ""], network: AgenticNetwork, config: SlotCo
     nominal = nominal_conditions(network)
 
     def around(key_factor, values, spread):
-        if spread == 0:    # exactly the nominal values, and nothing to draw
+        if spread == 0:  # exactly the nominal values, and nothing to draw
             return values
         return values * jnp.exp(spread * jax.random.normal(key_factor, values.shape, values.dtype))
 
     outages = nominal.outages
     if config.redraw_outages:
         crash_probability = network.outages / network.observations
-        outages = jax.random.binomial(key_outages, network.observations, crash_probability, dtype=outages.dtype)
+        outages = jax.random.binomial(
+            key_outages, network.observations, crash_probability, dtype=outages.dtype
+        )
     link_ber = around(key_fading, nominal.link_ber, config.fading_spread)
     return Conditions(
         arrival_rate=around(key_arrival, nominal.arrival_rate, config.arrival_rate_spread),

@@ -1,0 +1,100 @@
+"""The pointer policy: masks, log-probabilities, and independence of the order and number of agents."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from reference import composition_twin as twin
+from reference.composition_cases import four_agents, permuted, preferences, six_agents
+
+from lameta_jax.composition.distributions import MaskedCategorical
+from lameta_jax.composition.env import make_env_params, reset, step
+from lameta_jax.composition.policy import (
+    PolicyConfig,
+    best_action,
+    evaluate_action,
+    make_policy,
+    sample_action,
+)
+from lameta_jax.composition.types import Action, make_users
+from lameta_jax.network.files import parse_scenario
+
+KEY = jax.random.key(0)
+POLICY = make_policy(PolicyConfig(width=8, context_width=16, intent_width=4, elam_width=2))
+WEIGHTS = POLICY.init(jax.random.key(1))
+USERS = make_users(preferences(5))
+ORDER = [3, 5, 0, 1, 4, 2]
+
+
+def decide(mapping, first=None):
+    """Observations and decisions of all users at the first step, or at the second after the agent `first`."""
+    params = make_env_params(parse_scenario(mapping, "test"))
+    encoding = POLICY.encode(WEIGHTS, params)
+    observations, states = jax.vmap(lambda user: reset(KEY, params, user))(USERS)
+    if first is not None:
+        action = Action(jnp.array(first), jnp.array(0))
+        observations = jax.vmap(lambda state: step(KEY, state, action, params)[0])(states)
+    return observations, jax.vmap(lambda seen: POLICY.decode(WEIGHTS, encoding, seen))(observations)
+
+
+@pytest.mark.parametrize("first", [None, 0])
+def test_another_order_of_the_agents_permutes_the_choice(first):
+    _, decision = decide(six_agents(), first)
+    place = None if first is None else ORDER.index(first)
+    _, shuffled = decide(permuted(six_agents(), ORDER), place)
+    assert shuffled.node_logits == pytest.approx(np.asarray(decision.node_logits)[:, ORDER], abs=1e-5)
+    assert shuffled.elam_logits == pytest.approx(np.asarray(decision.elam_logits)[:, ORDER], abs=1e-5)
+    assert shuffled.value == pytest.approx(np.asarray(decision.value), abs=1e-5)
+
+
+def test_the_same_weights_serve_another_network_and_request():
+    _, decision = decide(four_agents())
+    assert decision.node_logits.shape == (5, 4) and decision.elam_logits.shape == (5, 4, 2)
+
+
+def test_log_probabilities_and_entropy_are_those_of_the_masked_logits():
+    observations, decision = decide(six_agents(), first=0)
+    action, log_prob = sample_action(KEY, decision, observations)
+    evaluated, entropy = evaluate_action(decision, observations, action)
+    assert evaluated == pytest.approx(np.asarray(log_prob), abs=1e-6)
+    for user in range(5):
+        nodes = twin.log_softmax(
+            np.asarray(decision.node_logits[user]), np.asarray(observations.node_mask[user])
+        )
+        node, elam = int(action.node[user]), int(action.elam[user])
+        elams = twin.log_softmax(
+            np.asarray(decision.elam_logits[user, node]), np.asarray(observations.elam_mask[user])
+        )
+        assert float(log_prob[user]) == pytest.approx(nodes[node] + elams[elam], abs=1e-5)
+        assert float(entropy[user]) == pytest.approx(twin.entropy(nodes) + twin.entropy(elams), abs=1e-5)
+        assert int(best_action(decision, observations).node[user]) == int(np.argmax(nodes))
+
+
+def test_a_masked_action_is_never_drawn_and_gradients_stay_finite():
+    mask = jnp.array([True, False, True, False])
+    logits = jnp.array([0.0, 50.0, 1.0, -50.0])
+    draws = MaskedCategorical(jnp.tile(logits, (4000, 1)), jnp.tile(mask, (4000, 1))).sample(KEY)
+    # e / (1 + e) = 0.731; standard error 0.007
+    assert np.bincount(draws, minlength=4)[[1, 3]].sum() == 0
+    assert np.mean(np.asarray(draws) == 2) == pytest.approx(0.731, abs=0.03)
+
+    def entropy(values):
+        return MaskedCategorical(values, mask).entropy()
+
+    assert float(entropy(logits)) == pytest.approx(twin.entropy(twin.log_softmax(logits, mask)), rel=1e-5)
+    gradient = np.asarray(jax.grad(entropy)(logits))
+    assert np.all(np.isfinite(gradient)) and np.all(gradient[[1, 3]] == 0)
+
+
+def test_weights_start_at_unit_variance_per_input():
+    weights = make_policy().init(KEY)
+    kernel = np.asarray(weights["actor"][0]["kernel"])
+    assert kernel.std() == pytest.approx(kernel.shape[0] ** -0.5, rel=0.05)
+    assert not np.any(weights["actor"][0]["bias"])
+
+
+def test_the_number_of_elams_must_be_that_of_the_scenario():
+    policy = make_policy(PolicyConfig(num_elams=3))
+    params = make_env_params(parse_scenario(six_agents(), "six"))
+    with pytest.raises(ValueError, match="num_elams = 3 of the policy must be 2"):
+        jax.eval_shape(lambda key: policy.encode(policy.init(key), params), KEY)
