@@ -71,6 +71,15 @@ def test_awkward_names_survive(tmp_path):
         assert_same(load_scenario(tmp_path / f"awkward{suffix}"), scenario)
 
 
+def test_whole_numbers_as_ids():
+    mapping = small_network()
+    for number, agent in enumerate(mapping["agents"]):
+        for link in mapping["links"]:
+            link["between"] = [number if end == agent["id"] else end for end in link["between"]]
+        agent["id"] = number
+    assert parse_scenario(mapping, "small").agent_ids == ("0", "1", "2", "3", "4")
+
+
 def test_alternative_fields_are_converted_in_double_precision():
     mapping = small_network()
     agent = mapping["agents"][1]

@@ -1,7 +1,7 @@
 """The shipped scenario against figures computed independently: fractions of the intent-aware optimum.
 
-Per application, over the 40 test users (records 11 to 50 of the benchmark): the QoE that a chain chosen without
-the user's preference has for that user, divided by the QoE of the user's own best chain, averaged over users.
+Per application, over the 40 test users (records 11 to 50 of the benchmark): the QoE that a chain chosen
+without the user's preference has for that user, divided by the QoE of the user's own best chain, averaged.
 """
 
 import json

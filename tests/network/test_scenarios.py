@@ -79,7 +79,7 @@ def test_topologies(topology):
 
 
 def test_random_geometric_links_get_worse_with_distance():
-    # 0 dB at the edge of the range, two Rayleigh branches: p = (1 - sqrt(1/2))/2, p^2 (1 + 2 (1 - p)) = 0.0581
+    # 0 dB at the edge of the range: p = (1 - sqrt(1/2)) / 2, two branches p^2 (1 + 2 (1 - p)) = 0.0581
     topology = draw_topology("random-geometric", 200, 12.0, np.random.default_rng(0))
     assert 0.03 < topology.link_ber.max() <= 0.0581
     assert topology.link_ber.min() < 1e-4
