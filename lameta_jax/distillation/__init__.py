@@ -1,0 +1,1 @@
+"""How small language models learn to read intents (IoKD): losses on log-probabilities and the trainer."""

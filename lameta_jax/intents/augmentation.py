@@ -1,0 +1,102 @@
+"""Adaptive dataset construction: what an application's E-LAM is distilled from.
+
+LAMeTA Sec. IV-A, eqs. (21), (23), (25), (26). Samples that the teacher wrote are validated one by one; what does not
+pass is counted by reason and left out, never repaired.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from lameta_jax.intents.corpus import CorpusError, Record, parse_record
+from lameta_jax.intents.preference import angular_distance
+from lameta_jax.intents.similarity import cosine_similarity
+from lameta_jax.intents.teacher import Teacher
+
+MIN_WORDS, MAX_WORDS = 4, 120  # of a prompt; the guideline asks for 12 to 60
+MAX_SIMILARITY = 0.97  # prompts whose embeddings are closer than this are one prompt
+
+
+class SyntheticSamples(NamedTuple):
+    """What the teacher wrote for one application."""
+
+    records: tuple[Record, ...]
+    rejects: dict[str, int]  # how many were left out, by reason
+
+
+def synthesise(teacher: Teacher, application: str, count: int) -> SyntheticSamples:
+    """Up to `count` validated samples of the teacher: `N_aug` of LAMeTA eq. (23)."""
+    records: list[Record] = []
+    rejects: Counter[str] = Counter()
+    seen: set[str] = set()
+    for request in teacher.requests("augment", application):
+        for number, fields in enumerate(_json_lines(teacher.ask(request))):
+            if len(records) >= count:
+                return SyntheticSamples(tuple(records), dict(rejects))
+            sample = _validate(fields, application, f"{request}-{number:02d}")
+            if isinstance(sample, str):
+                rejects[sample] += 1
+            elif sample.prompt in seen:
+                rejects["duplicate"] += 1
+            else:
+                seen.add(sample.prompt)
+                records.append(sample)
+    return SyntheticSamples(tuple(records), dict(rejects))
+
+
+def _json_lines(text: str) -> Iterator[object]:
+    for line in filter(str.strip, text.splitlines()):
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            yield None
+
+
+def _validate(fields: object, application: str, name: str) -> Record | str:
+    """The record, or the reason why there is none."""
+    if not isinstance(fields, dict) or not isinstance(fields.get("prompt"), str):
+        return "schema"
+    percents = fields.get("preference")
+    if not isinstance(percents, list) or not all(type(percent) in (int, float) for percent in percents):
+        return "schema"
+    if not MIN_WORDS <= len(fields["prompt"].split()) <= MAX_WORDS:
+        return "length"
+    preference = [percent / 100.0 for percent in percents]
+    shape = {"id": name, "application": application, "style": "", "rationale": fields.get("reasoning", "")}
+    try:
+        return parse_record({**shape, "prompt": fields["prompt"], "preference": preference}, name)
+    except CorpusError:
+        return "simplex"
+
+
+def drop_near_duplicates(embeddings: Float[np.ndarray, "records size"]) -> np.ndarray:
+    """Indices of the records that no earlier kept record equals in meaning (`MAX_SIMILARITY`)."""
+    close = cosine_similarity(embeddings, embeddings) > MAX_SIMILARITY
+    kept: list[int] = []
+    for index in range(len(embeddings)):
+        if not close[index, kept].any():
+            kept.append(index)
+    return np.array(kept, dtype=np.int64)
+
+
+def contrastive_indices(
+    preferences: Float[np.ndarray, "samples 4"], history: Float[np.ndarray, "history 4"], count: int
+) -> Int[np.ndarray, "samples count"]:
+    """For every sample the `count` preferences of the history that are farthest from its own, farthest first.
+
+    Reference: LAMeTA eqs. (24), (25).
+    """
+    distance = np.asarray(
+        angular_distance(jnp.asarray(preferences[:, None, :]), jnp.asarray(history[None, :, :]))
+    )
+    return np.argsort(-distance, axis=1, kind="stable")[:, :count]
+
+
+def augmentation_size(target: int, demonstrations: Sequence[Record]) -> int:
+    """`N_aug`: samples that the teacher must add to reach the target; none when there are enough real ones."""
+    return max(0, target - len(demonstrations))

@@ -1,0 +1,128 @@
+"""The corpus of intents: records, JSON Lines files and the splits everything else relies on.
+
+The shipped corpus lies in `lameta_jax/data/intents` (its README describes it). Of each application's 50 benchmark
+records the first 10 are demonstrations (D_u), the other 40 the test set, which is for the final measurement only.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lameta_jax.intents.preference import check_preference
+
+NUM_DEMONSTRATIONS = 10
+BENCHMARKS = ("multimedia", "qa")  # the two applications of LAMeTA's Sec. VI
+
+
+class CorpusError(ValueError):
+    """A corpus file cannot be read; the message is one line that names file, line and rule."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One thing a user typed and what it implies."""
+
+    id: str
+    application: str
+    prompt: str
+    preference: tuple[float, ...]  # [capability, information, latency, outage], sum 1
+    style: str = ""  # explicit, implicit or mixed
+    rationale: str = ""  # why the prompt implies the preference
+    annotations: tuple[tuple[float, ...], ...] = ()  # independent annotations, where there are several
+
+
+class Benchmark(NamedTuple):
+    """The labelled records of one application."""
+
+    demonstrations: tuple[Record, ...]  # D_u
+    test: tuple[Record, ...]
+
+
+def corpus_folder() -> Path:
+    """Folder of the shipped corpus."""
+    return Path(str(resources.files("lameta_jax"))) / "data" / "intents"
+
+
+def parse_record(fields: object, place: str) -> Record:
+    """Record from a decoded JSON value.
+
+    Raises:
+      CorpusError: naming `place`, for missing or ill-typed fields and for preferences off the simplex.
+    """
+    if not isinstance(fields, dict):
+        raise CorpusError(f"{place}: expected a JSON object")
+    known = {}
+    for name in ("id", "application", "prompt"):
+        if not isinstance(fields.get(name), str) or not fields[name]:
+            raise CorpusError(f"{place}: field {name!r} must be a non-empty string")
+        known[name] = fields[name]
+    for name in ("style", "rationale"):
+        known[name] = str(fields.get(name, ""))
+    known["preference"] = _vector(fields.get("preference"), place)
+    known["annotations"] = tuple(_vector(values, place) for values in fields.get("annotations", ()))
+    return Record(**known)
+
+
+def _vector(values: object, place: str) -> tuple[float, ...]:
+    if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
+        raise CorpusError(f"{place}: field 'preference' must be a list of 4 numbers")
+    try:
+        # annotations are means rounded to four decimals, so the sum is only nearly 1
+        return check_preference(values, place, tolerance=0.011)
+    except ValueError as error:
+        raise CorpusError(str(error)) from None
+
+
+def read_records(path: str | Path) -> tuple[Record, ...]:
+    """All records of a JSON Lines file, in order.
+
+    Raises:
+      CorpusError: the file cannot be read, a line is not a record, or an id stands twice.
+    """
+    records, seen = [], set()
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorpusError(f"{path}: cannot be read ({error})") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        place = f"{path}:{number}"
+        try:
+            record = parse_record(json.loads(line), place)
+        except json.JSONDecodeError as error:
+            raise CorpusError(f"{place}: not JSON ({error.msg})") from None
+        if record.id in seen:
+            raise CorpusError(f"{place}: id {record.id!r} stands twice")
+        seen.add(record.id)
+        records.append(record)
+    return tuple(records)
+
+
+def load_history() -> tuple[Record, ...]:
+    """D_h of LAMeTA eq. (19): 600 records of eight applications."""
+    return read_records(corpus_folder() / "history.jsonl")
+
+
+def load_benchmark(application: str) -> Benchmark:
+    """Demonstrations and test records of one of the `BENCHMARKS`."""
+    if application not in BENCHMARKS:
+        raise CorpusError(f"no benchmark for application {application!r}; there are {', '.join(BENCHMARKS)}")
+    records = read_records(corpus_folder() / f"benchmark_{application}.jsonl")
+    return Benchmark(records[:NUM_DEMONSTRATIONS], records[NUM_DEMONSTRATIONS:])
+
+
+def prompts_of(records: Iterable[Record]) -> list[str]:
+    """The prompts alone."""
+    return [record.prompt for record in records]
+
+
+def preferences_of(records: Sequence[Record]) -> np.ndarray:
+    """The preferences alone, `[records, 4]`, scaled to sum exactly to 1."""
+    values = np.array([record.preference for record in records], dtype=np.float64).reshape(-1, 4)
+    return values / values.sum(axis=-1, keepdims=True)

@@ -1,0 +1,41 @@
+"""From a prompt to a preference vector, with the fallback of LAMeTA Sec. V-D for answers that cannot be read."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from lameta_jax.intents.preference import parse_answer
+
+
+class AnsweringModel(Protocol):
+    """An E-LAM as the translator sees it."""
+
+    @property
+    def mean_preference(self) -> Sequence[float]:
+        """Mean preference of the application the model was distilled for."""
+        ...
+
+    def answer(self, prompts: Sequence[str]) -> list[str]:
+        """Answer to each prompt, as text."""
+        ...
+
+
+class Translation(NamedTuple):
+    """What a prompt was understood to mean."""
+
+    preference: tuple[float, ...]  # always on the simplex
+    answer: str  # raw text of the model
+    failed: bool  # the answer could not be read, and the preference is the application's mean
+
+
+def translate(elam: AnsweringModel, prompts: Sequence[str]) -> list[Translation]:
+    """Ask an E-LAM for the preference behind every prompt.
+
+    An answer that is not four whole percents that sum to 100 ± 2 is a failure: it is marked, and the preference
+    falls back to the mean vector.
+    """
+    fallback = tuple(float(share) for share in elam.mean_preference)
+    translations = []
+    for answer in elam.answer(prompts):
+        preference = parse_answer(answer)
+        translations.append(Translation(preference or fallback, answer, preference is None))
+    return translations
