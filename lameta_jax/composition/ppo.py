@@ -3,8 +3,8 @@
     trainer = make_train(config, policy, env_params)
     state, metrics = trainer.train(PPOHyperparameters(), users, key)      # all updates in one program
 
-`trainer.init` and `trainer.update` are what `train` is made of: a caller who wants to show progress runs some
-updates at a time with `trainer.advance` and gets the same numbers.
+A caller who wants to show progress runs `trainer.init`, then `trainer.advance` by some updates at a time, and
+gets the same numbers.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ from lameta_jax.functional import Params
 class PPOConfig:
     """Sizes: fixed when the program is compiled."""
 
-    num_updates: int = 300  # policy updates in all
+    num_updates: int = 200  # policy updates in all
     num_slots: int = 1  # slots drawn for every update
     users_per_slot: int = 256  # episodes per slot and update
     num_epochs: int = 4  # passes over the data of one update
@@ -50,11 +50,11 @@ class PPOConfig:
 class PPOHyperparameters:
     """Numbers worth sweeping: traced, so that a new value compiles nothing and an array can be vmapped."""
 
-    learning_rate: Float[Array, ""] | float = 1e-3  # at the start; falls linearly to 0
+    learning_rate: Float[Array, ""] | float = 2e-3  # at the start; falls linearly to 0
     clip_eps: Float[Array, ""] | float = 0.2  # epsilon of (43)
     gamma: Float[Array, ""] | float = 1.0  # discount of (40)
     gae_lambda: Float[Array, ""] | float = 0.95  # lambda of (42)
-    entropy_coefficient: Float[Array, ""] | float = 0.02  # at the start; falls linearly to 0
+    entropy_coefficient: Float[Array, ""] | float = 0.05  # at the start; falls linearly to 0
     value_coefficient: Float[Array, ""] | float = 0.5
     max_grad_norm: Float[Array, ""] | float = 0.5  # global norm
 
@@ -73,7 +73,6 @@ class Trainer(NamedTuple):
     """`train` = `init`, then `advance` by all updates."""
 
     init: Callable[[PPOHyperparameters, User, Key[Array, ""]], TrainState]
-    update: Callable[[PPOHyperparameters, TrainState], tuple[TrainState, dict[str, Array]]]
     advance: Callable[[PPOHyperparameters, TrainState, int], tuple[TrainState, dict[str, Array]]]
     train: Callable[[PPOHyperparameters, User, Key[Array, ""]], tuple[TrainState, dict[str, Array]]]
 
@@ -145,7 +144,7 @@ def make_train(config: PPOConfig, policy: Policy, env_params: EnvParams) -> Trai
         slot_keys = jax.random.split(key_rollout, config.num_slots)
         batch = jax.vmap(collect)(slot_keys, conditions, batch_users)  # leaves [slots, steps, users, ...]
         advantages = jax.vmap(partial(_advantages, hyperparameters))(batch)
-        left = 1.0 - state.num_updates / config.num_updates
+        left = jnp.maximum(1.0 - state.num_updates / config.num_updates, 0.0)
         annealed = replace(
             hyperparameters,
             learning_rate=hyperparameters.learning_rate * left,
@@ -177,7 +176,6 @@ def make_train(config: PPOConfig, policy: Policy, env_params: EnvParams) -> Trai
 
     return Trainer(
         init=jax.jit(init),
-        update=jax.jit(update),
         advance=jax.jit(advance, static_argnums=2),
         train=jax.jit(train),
     )
