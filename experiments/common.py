@@ -1,0 +1,48 @@
+"""What every experiment shares: results files that say how they were made, intervals, progress."""
+
+import json
+import platform
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+import jax
+import numpy as np
+from scipy import stats
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "jraph", "distrax")
+
+
+def write_results(name: str, results: dict, *, seeds: list[int], started: float) -> Path:
+    """Write `experiments/results/<name>.json` with the command, seeds, versions and device that made it."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    made_by = {
+        "command": "python " + " ".join(["experiments/" + Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "seeds": seeds,
+        "versions": {"python": platform.python_version()}
+        | {item: metadata.version(item) for item in PACKAGES},
+        "device": str(jax.devices()[0].platform),
+        "date": time.strftime("%Y-%m-%d"),
+        "seconds": round(time.time() - started, 1),
+    }
+    path.write_text(json.dumps({"made_by": made_by, **results}, indent=1) + "\n")
+    return path
+
+
+def interval(values) -> dict[str, float]:
+    """Mean with a 95% t interval over independent runs or users."""
+    values = np.asarray(values, dtype=np.float64)
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return {
+        "mean": float(values.mean()),
+        "low": float(values.mean() - half),
+        "high": float(values.mean() + half),
+    }
+
+
+def report(text: str) -> None:
+    """Progress on standard error."""
+    print(text, file=sys.stderr, flush=True)
