@@ -4,7 +4,6 @@ LAMeTA Sec. IV-A, eqs. (21), (23), (25), (26). Samples that the teacher wrote ar
 pass is counted by reason and left out, never repaired.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from lameta_jax.intents.corpus import CorpusError, Record, parse_record
+from lameta_jax.intents.corpus import CorpusError, Record, decode_json, parse_record
 from lameta_jax.intents.preference import angular_distance
 from lameta_jax.intents.similarity import cosine_similarity
 from lameta_jax.intents.teacher import Teacher
@@ -50,10 +49,10 @@ def synthesise(teacher: Teacher, application: str, count: int) -> SyntheticSampl
 
 
 def _json_lines(text: str) -> Iterator[object]:
-    for line in filter(str.strip, text.splitlines()):
+    for line in filter(str.strip, text.split("\n")):
         try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
+            yield decode_json(line)
+        except ValueError:
             yield None
 
 
@@ -61,16 +60,21 @@ def _validate(fields: object, application: str, name: str) -> Record | str:
     """The record, or the reason why there is none."""
     if not isinstance(fields, dict) or not isinstance(fields.get("prompt"), str):
         return "schema"
-    percents = fields.get("preference")
-    if not isinstance(percents, list) or not all(type(percent) in (int, float) for percent in percents):
+    percents, reasoning = fields.get("preference"), fields.get("reasoning", "")
+    if (
+        not isinstance(percents, list)
+        or [type(percent) in (int, float) for percent in percents] != [True] * 4
+    ):
+        return "schema"
+    if not isinstance(reasoning, str):
         return "schema"
     if not MIN_WORDS <= len(fields["prompt"].split()) <= MAX_WORDS:
         return "length"
-    preference = [percent / 100.0 for percent in percents]
-    shape = {"id": name, "application": application, "style": "", "rationale": fields.get("reasoning", "")}
     try:
+        preference = [percent / 100.0 for percent in percents]
+        shape = {"id": name, "application": application, "rationale": reasoning}
         return parse_record({**shape, "prompt": fields["prompt"], "preference": preference}, name)
-    except CorpusError:
+    except (CorpusError, OverflowError):  # a whole number may be too large for a float
         return "simplex"
 
 

@@ -48,6 +48,16 @@ def corpus_folder() -> Path:
     return Path(str(resources.files("lameta_jax"))) / "data" / "intents"
 
 
+def decode_json(text: str) -> object:
+    """Decoded JSON value; whatever keeps a text from being JSON is a ValueError of one line."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg} at column {error.colno}") from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def parse_record(fields: object, place: str) -> Record:
     """Record from a decoded JSON value.
 
@@ -58,19 +68,24 @@ def parse_record(fields: object, place: str) -> Record:
         raise CorpusError(f"{place}: expected a JSON object")
     known = {}
     for name in ("id", "application", "prompt"):
-        if not isinstance(fields.get(name), str) or not fields[name]:
+        if not isinstance(fields.get(name), str) or not fields[name].strip():
             raise CorpusError(f"{place}: field {name!r} must be a non-empty string")
         known[name] = fields[name]
     for name in ("style", "rationale"):
-        known[name] = str(fields.get(name, ""))
-    known["preference"] = _vector(fields.get("preference"), place)
-    known["annotations"] = tuple(_vector(values, place) for values in fields.get("annotations", ()))
+        known[name] = fields.get(name, "")
+        if not isinstance(known[name], str):
+            raise CorpusError(f"{place}: field {name!r} must be a string")
+    annotations = fields.get("annotations", [])
+    if not isinstance(annotations, list):
+        raise CorpusError(f"{place}: field 'annotations' must be a list of lists of 4 numbers")
+    known["preference"] = _vector(fields.get("preference"), "preference", place)
+    known["annotations"] = tuple(_vector(values, "annotations", place) for values in annotations)
     return Record(**known)
 
 
-def _vector(values: object, place: str) -> tuple[float, ...]:
+def _vector(values: object, name: str, place: str) -> tuple[float, ...]:
     if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
-        raise CorpusError(f"{place}: field 'preference' must be a list of 4 numbers")
+        raise CorpusError(f"{place}: field {name!r} must hold 4 numbers in a list")
     try:
         # annotations are means rounded to four decimals, so the sum is only nearly 1
         return check_preference(values, place, tolerance=0.011)
@@ -86,17 +101,18 @@ def read_records(path: str | Path) -> tuple[Record, ...]:
     """
     records, seen = [], set()
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")  # text may hold other line separators
+    except (OSError, ValueError) as error:
         raise CorpusError(f"{path}: cannot be read ({error})") from None
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         place = f"{path}:{number}"
         try:
-            record = parse_record(json.loads(line), place)
-        except json.JSONDecodeError as error:
-            raise CorpusError(f"{place}: not JSON ({error.msg})") from None
+            fields = decode_json(line)
+        except ValueError as error:
+            raise CorpusError(f"{place}: not JSON ({error})") from None
+        record = parse_record(fields, place)
         if record.id in seen:
             raise CorpusError(f"{place}: id {record.id!r} stands twice")
         seen.add(record.id)

@@ -18,12 +18,13 @@ EVEN = (0.25, 0.25, 0.25, 0.25)
 
 
 def angular_distance(
-    first: Float[Array, "*batch 4"], second: Float[Array, "*batch 4"]
-) -> Float[Array, "*batch"]:
+    first: Float[Array, "*#batch 4"], second: Float[Array, "*#batch 4"]
+) -> Float[Array, "*#batch"]:
     """Angle between two preference vectors as a share of a half turn: `arccos(cos(s, s')) / pi`.
 
     Between 0 and 1/2 on the simplex, whose vectors are never more than a right angle apart. Computed as
-    `2 atan2(|u - v|, |u + v|)` on the unit vectors, which, unlike arccos, is exact near 0 in float32.
+    `2 atan2(|u - v|, |u + v|)` on the unit vectors, which, unlike arccos, is exact near 0 in float32. The distance
+    has a kink where the two are equal; the gradient there is 0.
 
     Reference: LAMeTA eq. (24).
 
@@ -32,8 +33,10 @@ def angular_distance(
     """
     u = first / jnp.linalg.norm(first, axis=-1, keepdims=True)
     v = second / jnp.linalg.norm(second, axis=-1, keepdims=True)
-    angle = 2.0 * jnp.arctan2(jnp.linalg.norm(u - v, axis=-1), jnp.linalg.norm(u + v, axis=-1))
-    return angle / jnp.pi
+    apart = jnp.square(u - v).sum(axis=-1)
+    equal = apart == 0.0
+    length = jnp.where(equal, 0.0, jnp.sqrt(jnp.where(equal, 1.0, apart)))  # sqrt has no gradient at 0
+    return 2.0 / jnp.pi * jnp.arctan2(length, jnp.linalg.norm(u + v, axis=-1))
 
 
 def format_percents(percents: Sequence[int] | np.ndarray) -> str:
@@ -83,8 +86,9 @@ def check_preference(values: Sequence[float], place: str, tolerance: float = 1e-
     """The values as a preference vector, or a ValueError of one line that starts with `place`."""
     if len(values) != NUM_FACTORS:
         raise ValueError(f"{place}: a preference has 4 numbers (C, B, L, P), not {len(values)}")
-    if not all(np.isfinite(value) and value >= 0 for value in values):
-        raise ValueError(f"{place}: preference {list(values)} must be finite and not negative")
+    if not all(0 <= value <= 1 + tolerance for value in values):
+        shown = ", ".join(f"{value!r:.24}" for value in values)  # a whole number may have thousands of digits
+        raise ValueError(f"{place}: preference [{shown}] must lie between 0 and 1")
     if abs(sum(values) - 1.0) > tolerance:
         raise ValueError(f"{place}: preference {list(values)} sums to {sum(values):.6g}, must sum to 1")
     return tuple(float(value) for value in values)

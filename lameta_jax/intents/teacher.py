@@ -3,13 +3,12 @@
 `RecordedTeacher` replays a transcript, so that everything runs without a network and gives the same bits every time.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from lameta_jax.intents.corpus import corpus_folder
+from lameta_jax.intents.corpus import corpus_folder, decode_json
 
 
 class TeacherError(RuntimeError):
@@ -26,6 +25,7 @@ class Exchange:
     response: str
 
 
+@runtime_checkable
 class Teacher(Protocol):
     """What the rest of the package asks of a large language model."""
 
@@ -39,7 +39,7 @@ class Teacher(Protocol):
 
 
 class RecordedTeacher:
-    """Replays the exchanges of a JSON Lines transcript."""
+    """Replays the exchanges of a JSON Lines transcript; of several exchanges of one id the last counts."""
 
     def __init__(self, path: str | Path | None = None):
         """Read a transcript; without a path, the one that the package ships.
@@ -72,10 +72,20 @@ def _read_exchanges(path: Path) -> Iterator[Exchange]:
     try:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
-                try:
-                    fields = json.loads(line)
-                    yield Exchange(**{name: fields[name] for name in Exchange.__dataclass_fields__})
-                except (json.JSONDecodeError, KeyError, TypeError) as error:
-                    raise TeacherError(f"{path}:{number}: not a recorded exchange ({error!r})") from None
-    except (OSError, UnicodeDecodeError) as error:
+                if line.strip():
+                    yield _parse_exchange(line, f"{path}:{number}")
+    except (OSError, ValueError) as error:
         raise TeacherError(f"{path}: transcript cannot be read ({error})") from None
+
+
+def _parse_exchange(line: str, place: str) -> Exchange:
+    try:
+        fields = decode_json(line)
+    except ValueError as error:
+        raise TeacherError(f"{place}: not a recorded exchange: not JSON ({error})") from None
+    if not isinstance(fields, dict):
+        raise TeacherError(f"{place}: not a recorded exchange: expected a JSON object")
+    for name in Exchange.__dataclass_fields__:
+        if not isinstance(fields.get(name), str):
+            raise TeacherError(f"{place}: not a recorded exchange: field {name!r} must be a string")
+    return Exchange(**{name: fields[name] for name in Exchange.__dataclass_fields__})

@@ -1,16 +1,17 @@
 """From a prompt to a preference vector, with the fallback of LAMeTA Sec. V-D for answers that cannot be read."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from lameta_jax.intents.preference import parse_answer
 
 
+@runtime_checkable
 class AnsweringModel(Protocol):
     """An E-LAM as the translator sees it."""
 
     @property
-    def mean_preference(self) -> Sequence[float]:
+    def mean_preference(self) -> Iterable[float]:
         """Mean preference of the application the model was distilled for."""
         ...
 
