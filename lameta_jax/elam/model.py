@@ -3,9 +3,9 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,12 +13,13 @@ from flax import nnx
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Int, PyTree
 
-from lameta_jax.elam.minilm import DecoderConfig, PercentDecoder
+from lameta_jax.elam.minilm import DecoderConfig, EncoderConfig, PercentDecoder
 from lameta_jax.elam.sentence_encoder import SentenceEncoder
-from lameta_jax.elam.weights import WeightsError
+from lameta_jax.elam.weights import WeightsError, reason
 from lameta_jax.functional import functionalize
 
 ELAM_LAYERS = {"small": 3, "large": 6}  # encoder layers of each size
+HIDDEN_SIZE = EncoderConfig().hidden_size
 
 
 class FeatureScaling(NamedTuple):
@@ -44,7 +45,7 @@ def scale_features(
 
 def decoder_config(name: str) -> DecoderConfig:
     """Decoder sizes of the E-LAM of that name (`small` or `large`)."""
-    return DecoderConfig(num_features=384 * (ELAM_LAYERS[name] + 1))
+    return DecoderConfig(num_features=HIDDEN_SIZE * (ELAM_LAYERS[name] + 1))
 
 
 def new_decoder(key: Array, name: str):
@@ -93,6 +94,13 @@ class MiniLMElam:
 
 
 @lru_cache(maxsize=len(ELAM_LAYERS))
+def log_prob_function(name: str):
+    """`log_prob(params, features, answer)` of the decoder of that size; kept, so that training compiles once."""
+    apply, _ = new_decoder(jax.random.key(0), name)
+    return partial(apply, method="log_prob")
+
+
+@lru_cache(maxsize=len(ELAM_LAYERS))
 def _generator(name: str):
     """Jitted greedy decoding; kept, since every new jit would compile again."""
     apply, _ = new_decoder(jax.random.key(0), name)
@@ -134,19 +142,33 @@ def load_distilled(path: str | Path) -> Distilled:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a dict
-        _, expected = new_decoder(jax.random.key(0), header["name"])
-        params = {name: tensors[f"decoder.{name}"] for name in flatten_dict(expected, sep=".")}
-        for name, value in flatten_dict(expected, sep=".").items():
-            if params[name].shape != value.shape:
-                raise WeightsError(f"{path}: {name} has shape {params[name].shape}, expected {value.shape}")
-        scaling = FeatureScaling(tensors["scaling.centre"], tensors["scaling.scale"])
-        vectors = tensors["mean_preference"], tensors["centroid"]
-    except (KeyError, OSError) as error:
-        raise WeightsError(f"{path}: not a distilled E-LAM ({error})") from None
-    except Exception as error:
-        if isinstance(error, WeightsError):
-            raise
-        raise WeightsError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
+        shapes = _tensor_shapes(header["name"])
+        application, tensors = header["application"], {name: tensors[name] for name in shapes}
+    except KeyError as error:
+        raise WeightsError(f"{path}: not a distilled E-LAM (no {error})") from None
+    except Exception as error:  # safetensors raises its own type for damaged files
+        raise WeightsError(f"{path}: cannot be read ({reason(error)})") from None
+    for name, value in tensors.items():
+        if value.shape != shapes[name]:
+            raise WeightsError(f"{path}: {name} has shape {value.shape}, expected {shapes[name]}")
+        if not np.isfinite(value).all():
+            raise WeightsError(f"{path}: {name} holds numbers that are not finite")
+    decoder = {name: value for name, value in tensors.items() if name.startswith("decoder.")}
     return Distilled(
-        header["name"], header["application"], unflatten_dict(params, sep="."), scaling, *vectors
+        name=header["name"],
+        application=application,
+        params=unflatten_dict(decoder, sep=".")["decoder"],
+        scaling=FeatureScaling(tensors["scaling.centre"], tensors["scaling.scale"]),
+        mean_preference=tensors["mean_preference"],
+        centroid=tensors["centroid"],
     )
+
+
+def _tensor_shapes(name: str) -> dict[str, tuple[int, ...]]:
+    """Shapes of all tensors in the file of a distilled model of that size."""
+    _, params = new_decoder(jax.random.key(0), name)
+    levels = ELAM_LAYERS[name] + 1
+    decoder: dict[str, Any] = flatten_dict(params, sep=".")
+    shapes = {f"decoder.{path}": value.shape for path, value in decoder.items()}
+    shapes |= {"scaling.centre": (levels, HIDDEN_SIZE), "scaling.scale": (levels,)}
+    return shapes | {"mean_preference": (4,), "centroid": (HIDDEN_SIZE,)}

@@ -11,20 +11,21 @@ import numpy as np
 from jaxtyping import Float
 
 from lameta_jax.elam.minilm import EncoderConfig
-from lameta_jax.elam.weights import find_minilm, load_encoder
+from lameta_jax.elam.weights import WeightsError, find_minilm, load_encoder, reason
 from lameta_jax.functional import functionalize
 
 MAX_TOKENS = 256  # longer prompts are cut, as sentence-transformers does for this model
 BUCKETS = (16, 32, 48, 64, 128, MAX_TOKENS)  # lengths that prompts are padded to: one compilation each
-BATCH = 32
-_SPECIAL_TOKENS = 2  # [CLS] and [SEP], in every prompt
+BATCH = 32  # prompts encoded at a time; fewer where they are long
+BATCH_TOKENS = 2048
+_NOT_WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 class Tokens(NamedTuple):
     """Token ids of one prompt."""
 
     ids: tuple[int, ...]
-    readable: bool  # at least one token is a word that the vocabulary knows
+    readable: bool  # at least one token is a word, or a part of one, that the vocabulary knows
 
 
 class SentenceEncoder:
@@ -39,10 +40,13 @@ class SentenceEncoder:
         from tokenizers import Tokenizer
 
         found = find_minilm(folder)
-        self._tokenizer = Tokenizer.from_file(str(found / "tokenizer.json"))
+        try:
+            self._tokenizer = Tokenizer.from_file(str(found / "tokenizer.json"))
+        except Exception as error:  # the tokenisers raise nothing more precise
+            raise WeightsError(f"{found / 'tokenizer.json'}: {reason(error)}") from None
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(MAX_TOKENS)
-        self._unknown = self._tokenizer.token_to_id("[UNK]")
+        self._not_words = {self._tokenizer.token_to_id(token) for token in _NOT_WORDS}
         self.config = replace(EncoderConfig(), num_layers=num_layers)
         apply, self._params = functionalize(load_encoder(found, self.config))
         self._encode = jax.jit(apply)
@@ -56,24 +60,23 @@ class SentenceEncoder:
         """Token ids, cut at `MAX_TOKENS`. Lone surrogates, which no tokeniser takes, become question marks."""
         clean = [prompt.encode("utf-8", "replace").decode("utf-8") for prompt in prompts]
         encoded = self._tokenizer.encode_batch(clean)
-        return [Tokens(tuple(item.ids), self._readable(item.ids)) for item in encoded]
-
-    def _readable(self, ids: Sequence[int]) -> bool:
-        return any(token != self._unknown for token in ids[1:-1]) and len(ids) > _SPECIAL_TOKENS
+        return [Tokens(tuple(item.ids), not self._not_words.issuperset(item.ids)) for item in encoded]
 
     def levels(
         self, prompts: Sequence[str], progress: Callable[[int, int], None] | None = None
     ) -> Float[np.ndarray, "prompts levels hidden"]:
         """Mean token states of every level for every prompt, in the order given.
 
-        Prompts are sorted by length, padded to the next bucket and encoded `BATCH` at a time (one alone is a batch
-        of one), so that few shapes are compiled. `progress(done, total)` is called after every batch.
+        Prompts are sorted by length, padded to the next bucket and encoded `BATCH` at a time, or as many as make
+        `BATCH_TOKENS` (one alone is a batch of one), so that few shapes are compiled. `progress(done, total)` is
+        called after every batch.
         """
         tokens = [item.ids for item in self.tokenize(prompts)]
-        batch_size = BATCH if len(tokens) > 1 else 1
-        output = np.zeros((len(tokens), self.num_levels, self.config.hidden_size), dtype=np.float32)
+        shape = (len(tokens), self.num_levels, self.config.hidden_size)
+        output = np.zeros(shape, dtype=jnp.result_type(float))
         done = 0
         for bucket in BUCKETS:
+            batch_size = min(BATCH, BATCH_TOKENS // bucket) if len(tokens) > 1 else 1
             shorter = max((size for size in BUCKETS if size < bucket), default=0)
             members = [index for index, ids in enumerate(tokens) if shorter < len(ids) <= bucket]
             for start in range(0, len(members), batch_size):

@@ -1,6 +1,7 @@
 """The distilled E-LAMs that come with the package: one per size and application."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
@@ -38,13 +39,19 @@ def load_elam(name: str, application: str) -> MiniLMElam:
         raise WeightsError(
             f"no E-LAM for application {application!r}; there are {', '.join(shipped_applications())}"
         )
-    return MiniLMElam(load_distilled(shipped_path(name, application)), SentenceEncoder(ELAM_LAYERS[name]))
+    return MiniLMElam(load_distilled(shipped_path(name, application)), _encoder(ELAM_LAYERS[name]))
+
+
+@lru_cache(maxsize=len(ELAM_LAYERS))
+def _encoder(num_layers: int) -> SentenceEncoder:
+    """Encoder of that many layers; kept, since loading and compiling it takes seconds."""
+    return SentenceEncoder(num_layers)
 
 
 def nearest_application(prompts: Sequence[str]) -> list[str]:
     """For each prompt the application whose training prompts it resembles most (cosine to their centroid)."""
     applications = shipped_applications()
     centroids = np.stack([load_distilled(shipped_path("large", name)).centroid for name in applications])
-    embeddings = sentence_embeddings(SentenceEncoder().levels(prompts))
+    embeddings = sentence_embeddings(_encoder(ELAM_LAYERS["large"]).levels(prompts))
     centroids = centroids / np.linalg.norm(centroids, axis=1, keepdims=True)
     return [applications[index] for index in (embeddings @ centroids.T).argmax(axis=1)]

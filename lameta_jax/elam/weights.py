@@ -6,10 +6,12 @@ Look-up order of the checkpoint: an explicit folder, the Python package gt-all-m
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Array
 
 from lameta_jax.elam.minilm import Encoder, EncoderConfig
 
@@ -54,6 +56,11 @@ class WeightsError(ValueError):
     """A checkpoint is missing, damaged or of another shape; the message is one line."""
 
 
+def reason(error: Exception) -> str:
+    """What an exception says, in one line; its type if it says nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 def find_minilm(folder: str | Path | None = None) -> Path:
     """Folder that holds `model.safetensors` and `tokenizer.json` of all-MiniLM-L6-v2.
 
@@ -91,9 +98,8 @@ def _from_hub() -> Path:
             Path(snapshot_download(HUB_NAME, allow_patterns=["model.safetensors", "tokenizer.json"]))
         )
     except Exception as error:  # the hub client raises many kinds; each means that there is no model
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(
-            f"no weights of {HUB_NAME}: install the extra `lameta_jax[intents]` or give a folder ({reason})"
+            f"no weights of {HUB_NAME}: install the extra `lameta_jax[intents]` or give a folder ({reason(error)})"
         ) from None
 
 
@@ -105,20 +111,19 @@ def load_encoder(folder: Path, config: EncoderConfig) -> Encoder:
     """
     from safetensors.numpy import load_file
 
+    file = folder / "model.safetensors"
     try:
-        tensors = load_file(folder / "model.safetensors")
+        tensors = load_file(file)
     except Exception as error:  # safetensors raises its own type for damaged files
-        raise WeightsError(f"{folder / 'model.safetensors'}: {str(error).splitlines()[0]}") from None
+        raise WeightsError(f"{file}: {reason(error)}") from None
     values = dict(_translate(key, value) for key, value in tensors.items())
     encoder = nnx.eval_shape(lambda: Encoder(config, rngs=nnx.Rngs(0)))
     for path, variable in nnx.to_flat_state(nnx.state(encoder)):
         name = ".".join(map(str, path))
         if name not in values:
-            raise WeightsError(f"{folder / 'model.safetensors'}: nothing for {name}")
+            raise WeightsError(f"{file}: nothing for {name}")
         if values[name].shape != variable.shape:
-            raise WeightsError(
-                f"{folder / 'model.safetensors'}: {name} has shape {values[name].shape}, expected {variable.shape}"
-            )
+            raise WeightsError(f"{file}: {name} has shape {values[name].shape}, expected {variable.shape}")
         _assign(encoder, path, jnp.asarray(values[name], dtype=float))
     return encoder
 
@@ -131,7 +136,8 @@ def _translate(key: str, value: np.ndarray) -> tuple[str, np.ndarray]:
     return key, value
 
 
-def _assign(module: nnx.Module, path: tuple, value) -> None:
-    for name in path[:-1]:
-        module = module[name] if isinstance(name, int) else getattr(module, name)
-    getattr(module, path[-1]).set_value(value)
+def _assign(module: nnx.Module, path: tuple, value: Array) -> None:
+    place: Any = module
+    for name in path:
+        place = place[name] if isinstance(name, int) else getattr(place, name)
+    place.set_value(value)
