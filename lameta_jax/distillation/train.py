@@ -120,12 +120,11 @@ def distil(
         chosen = log_prob(params, data.features, data.chosen)
         return chosen, jax.vmap(lambda answer: log_prob(params, data.features, answer), 1, 1)(data.rejected)
 
-    reference_logps = answer_logps(reference)
-
     def loss_fn(params, reference_logps):
+        reference_chosen, reference_rejected = reference_logps
         chosen, rejected = answer_logps(params)
-        loss = weighted_dpo_loss(chosen, rejected, *reference_logps, beta)
-        margin = beta * ((chosen - reference_logps[0]) - (rejected - reference_logps[1]).mean(axis=1))
+        loss = weighted_dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta)
+        margin = beta * ((chosen - reference_chosen) - (rejected - reference_rejected).mean(axis=1))
         return loss + config.anchor_weight * negative_log_likelihood(chosen), margin.mean()
 
-    return fit(loss_fn, reference, reference_logps, config.trainer)
+    return fit(loss_fn, reference, answer_logps(reference), config.trainer)
