@@ -53,20 +53,26 @@ def save_figures(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
 
 @rc_context(STYLE)
 def training_curve(summary: Summary) -> Figure | None:
-    """What each policy reaches while it learns."""
+    """What each policy reaches while it learns: as a share of the optimum where that is known, else its QoE."""
     training = summary.get("training") or {}
     updates, curves = training.get("update") or [], training.get("curves") or {}
     if not updates or not curves:
         return None
+    as_share = all(curve.get("fraction") for curve in curves.values())
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axes = figure.subplots()
     for colour, (name, curve) in zip(COLOURS, curves.items(), strict=False):
-        share = 100 * np.array(curve.get("fraction") or [], dtype=float)  # an interrupted one is shorter
-        axes.plot(updates[: len(share)], share[: len(updates)], color=colour, linewidth=2, label=name)
-    axes.axhline(100, color=INK, linewidth=1, linestyle="--", label="optimum (exact search)")
-    axes.set_title("What the policies reach while they learn")
+        # The curve of an interrupted training is shorter.
+        values = 100 * _floats(curve["fraction"]) if as_share else _floats(curve.get("qoe"))
+        axes.plot(updates[: len(values)], values[: len(updates)], color=colour, linewidth=1.6, label=name)
+    if as_share:
+        axes.axhline(100, color=INK, linewidth=1, linestyle="--", label="optimum (exact search)")
+        axes.set_title("What the policies reach while they learn")
+        axes.set_ylabel("QoE, share of the optimum (%)")
+    else:
+        axes.set_title("What the policies reach while they learn, valued by those they learn with")
+        axes.set_ylabel("mean QoE of an update's episodes (no unit)")
     axes.set_xlabel("policy updates")
-    axes.set_ylabel("QoE, share of the optimum (%)")
     axes.set_xlim(left=0)
     axes.grid(axis="y")
     axes.legend(loc="lower right")
@@ -185,6 +191,10 @@ def _bars(
     panels[0].set_yticks(range(len(labels)), labels)
     panels[0].invert_yaxis()
     return figure, dict(zip(apps, panels, strict=True))
+
+
+def _floats(values: Sequence[float | None] | None) -> np.ndarray:
+    return np.array(values or [], dtype=float)
 
 
 def _readable_order(users: np.ndarray) -> np.ndarray:

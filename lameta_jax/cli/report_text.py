@@ -43,8 +43,8 @@ METHOD_NOTES = {
     "iokd": "the E-LAM after learning from the C-LAM, in two sizes",
     "teacher": "the large language model itself",
     "annotator noise floor": "each annotator against the mean of the others; errors below it cannot be told from noise",
-    "random": "agents picked at random",
-    "greedy": "at each step the agent that is best in the factor that matters most",
+    "random": "linked agents of the right types, picked at random",
+    "greedy": "at each step the agent of the right type that is best in the factor that matters most",
     "DRL-even": "the same learner, told that all four factors matter alike",
     "SRL (own preference)": "the learned policy, told exactly what the user wants",
     "SRL (IoKD translation)": "the learned policy, told what the E-LAM read: the whole method",
@@ -56,7 +56,7 @@ CAPTIONS = {
     "elam_error": "How far each reading is from the user's own preference, on prompts never used in training.",
     "preferences": "Each row is a user: left the own preference, right what the E-LAM reads out of the words.",
     "qoe": "What users get. The optimum is the ceiling; the plug-in optimum is exact search with the same reading.",
-    "training": "The policies learn by trial and error; 100% would be the best chain for every user.",
+    "training": "The policies learn by trial and error. DRL-even learns with users to whom all factors matter alike.",
     "network": "Every dot is an agent: lower is faster, further right in its column is more capable.",
 }
 

@@ -11,7 +11,6 @@ MISSING = "-"
 STAGES = {
     "corpus": "reading the corpus",
     "elam": "distilling the E-LAMs",
-    "plug-in": "the plug-in optimum",
     "training": "training the policies",
     "evaluation": "evaluating them",
 }

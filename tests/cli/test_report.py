@@ -52,7 +52,7 @@ def demo_summary():
     ]  # fmt: skip
     return {
         "status": "complete",
-        "stages_done": ["corpus", "elam", "plug-in", "training", "evaluation"],
+        "stages_done": ["corpus", "elam", "training", "evaluation"],
         "command": "lameta demo --seed 7",
         "seed": 7,
         "versions": {"lameta_jax": "0.1.0", "jax": "0.10.2"},
@@ -211,10 +211,10 @@ def test_report_says_so_where_the_best_chain_was_found():
     assert "No other chain is better for this user." in report_html(summary, {})
 
 
-@pytest.mark.parametrize("reached", range(5))
+@pytest.mark.parametrize("reached", range(4))
 def test_interrupted_demo_shows_what_it_has_and_names_what_it_lacks(reached):
     full = demo_summary()
-    parts = [(), ("elam", "preferences"), (), ("training",), ("composition", "example")][:reached]
+    parts = [(), ("elam", "preferences"), ("training",), ("composition", "example")][:reached]
     known = {"command", "seed", "applications", *(key for keys in parts for key in keys)}
     summary = {key: full[key] for key in known} | {"status": "interrupted"}
     summary["stages_done"] = full["stages_done"][:reached]
@@ -232,7 +232,13 @@ def test_figures_are_drawn_as_far_as_the_demo_came(scenario):
     reached["training"]["curves"]["DRL-even"] = {"qoe": [0.5], "fraction": [0.1]}  # one evaluation behind
     figures = draw_figures(reached, scenario)
     assert list(figures) == ["training"]
-    assert [len(line.get_xdata()) for line in figures["training"].axes[0].get_lines()[:2]] == [2, 1]
+    axes = figures["training"].axes[0]
+    assert [list(line.get_ydata()) for line in axes.get_lines()[:2]] == [[20, 90], [10]]
+
+    del reached["training"]["curves"]["DRL-even"]["fraction"]  # QoE, where a share is not known for all
+    axes = draw_figures(reached, scenario)["training"].axes[0]
+    assert [list(line.get_ydata()) for line in axes.get_lines()] == [[1, 3], [0.5]]
+    assert "QoE" in axes.get_ylabel() and "%" not in axes.get_ylabel()
 
 
 def keys_of(value, path=()):
