@@ -18,6 +18,7 @@ ARROWS = {
     "elam": {"types"} | HELPERS,
     "distillation": {"types", "elam", "intents.preference"} | HELPERS,
     "meta": HELPERS,
+    "pipeline": {"types", "network", "composition", "intents", "elam", "distillation"} | HELPERS,
 }
 JOINS_EVERYTHING = {"__init__", "__main__", "cli"}
 ONLY_IN = {
@@ -109,6 +110,11 @@ def test_the_package_keeps_its_rules():
         ("functional.py", "from lameta_jax.scale import sweep"),
         ("scale/sweep.py", "from lameta_jax.meta import man"),
         ("cli/train.py", "import experiments.fig8"),
+        ("pipeline/intents.py", "from lameta_jax.cli.common import say"),
+        ("pipeline/intents.py", "def f():\n    print(1)"),
+        ("composition/evaluate.py", "from lameta_jax.pipeline import composition"),
+        ("intents/translator.py", "from lameta_jax.pipeline.intents import read_intents"),
+        ("distillation/train.py", "from ..pipeline import intents"),
         ("composition/ppo.py", "import jraph"),
         ("composition/ppo.py", "import distrax"),
         ("composition/ppo.py", "def f():\n    nnx.split(module)"),
@@ -130,6 +136,9 @@ def test_a_broken_rule_is_found(file, source):
         ("composition/env.py", "from lameta_jax.network.qoe import chain_factors\nfrom . import reward"),
         ("distillation/train.py", "from lameta_jax.intents import preference"),
         ("distillation/train.py", "from lameta_jax.intents.preference import angular_distance"),
+        ("distillation/train.py", "from lameta_jax.elam.model import log_prob_function"),
+        ("pipeline/intents.py", "from lameta_jax.distillation.train import distil\nfrom ..elam import model"),
+        ("cli/demo.py", "from lameta_jax.pipeline.intents import prepare_intents"),
         ("elam/weights.py", "def load():\n    import torch"),
         ("functional.py", "nnx.split(module)"),
         ("cli/demo.py", "import tyro\nfrom lameta_jax import composition\nprint(1)"),
