@@ -1,0 +1,57 @@
+"""The README keeps its promises: its network, its commands, its code and its links."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from lameta_jax.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def blocks(language):
+    """Contents of the fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with the README's network in it, as the reader has it."""
+    [network] = blocks("yaml")
+    (tmp_path / "my-network.yaml").write_text(network, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def console_cases():
+    """Every `$ lameta …` with the lines below it."""
+    return [
+        (command, output)
+        for block in blocks("console")
+        for command, output in re.findall(r"^\$ lameta (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
+    ]
+
+
+@pytest.mark.parametrize(("command", "output"), console_cases())
+def test_commands_print_what_the_readme_shows(command, output, folder, capsys):
+    assert main(shlex.split(command)) == 0
+    assert capsys.readouterr().out == output
+
+
+def test_python_prints_what_the_readme_shows(folder, capsys):
+    [code], [output] = blocks("python"), blocks("text")
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out == output
+
+
+def test_links_and_files_exist():
+    links = [target for target in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in target]
+    table = re.findall(r"^\|.*?\| (`[^|]*\.py`) \|$", README, re.MULTILINE)
+    files = [f"lameta_jax/{name}" for cell in table for name in re.findall(r"`([^`]+)`", cell)]
+    folders = re.findall(r"^    ((?:lameta_jax|tests)/\S*)", README, re.MULTILINE)
+    assert len(links) >= 3 and len(files) >= 15 and len(folders) >= 5
+    missing = [name for name in links + files + folders if not (ROOT / name).exists()]
+    assert not missing
