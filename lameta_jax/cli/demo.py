@@ -156,7 +156,10 @@ def _stages(config: DemoConfig, run: _Run, scenario) -> None:
     with run.stage("training", "stage 2: training SRL (1 of 2), then the intent-blind DRL-even (2 of 2)"):
         srl = train_composer(key_policy, scenario, pool([*own, *asked]), composition, _training(run, "SRL"))
         even = train_even_composer(key_even, scenario, pool(own), composition, _training(run, "DRL-even"))
-        curves = {"SRL": {"qoe": srl.qoe.tolist()}, "DRL-even": {"qoe": even.qoe.tolist()}}
+        curves = {
+            name: {"qoe": composer.qoe.tolist(), "fraction": composer.fraction.tolist()}
+            for name, composer in {"SRL": srl, "DRL-even": even}.items()
+        }
         run.summary["training"] = {"update": srl.update.tolist(), "curves": curves}
     with run.stage(
         "evaluation", "measuring every composer on the held-out test users, against the exact optimum"

@@ -46,6 +46,7 @@ class TrainedComposer(NamedTuple):
     params: Params
     update: np.ndarray  # number of each update
     qoe: np.ndarray  # mean realised QoE of its episodes
+    fraction: np.ndarray  # the same as a share of what exact search gives the pool's users on average
 
     @property
     def actor(self) -> Actor:
@@ -83,8 +84,10 @@ def train_composer(
         curve.append(np.asarray(metrics["episode/qoe"]))
         if progress is not None:
             progress(start + count, config.ppo.num_updates, float(curve[-1].mean()))
-    update = np.arange(1, config.ppo.num_updates + 1)
-    return TrainedComposer(policy, policy_config, state.params, update, np.concatenate(curve))
+    update, qoe = np.arange(1, config.ppo.num_updates + 1), np.concatenate(curve)
+    best = optimum(scenario.network, scenario.request, users.preference)
+    fraction = qoe / float(best.qoe[:, 0].mean())
+    return TrainedComposer(policy, policy_config, state.params, update, qoe, fraction)
 
 
 def train_even_composer(
