@@ -24,7 +24,7 @@ def angular_distance(
 
     Between 0 and 1/2 on the simplex, whose vectors are never more than a right angle apart. Computed as
     `2 atan2(|u - v|, |u + v|)` on the unit vectors, which, unlike arccos, is exact near 0 in float32. The distance
-    has a kink where the two are equal; the gradient there is 0.
+    has a kink where the two are equal; its gradient there is finite, but of no meaning.
 
     Reference: LAMeTA eq. (24).
 
@@ -82,7 +82,7 @@ def whole_percents(preferences: Float[np.ndarray, "*batch 4"]) -> np.ndarray:
     return (whole + (rank < missing[..., None])).astype(np.int32)
 
 
-def check_preference(values: Sequence[float], place: str, tolerance: float = 1e-3) -> tuple[float, ...]:
+def check_preference(values: Sequence[float | int], place: str, tolerance: float = 1e-3) -> tuple[float, ...]:
     """The values as a preference vector, or a ValueError of one line that starts with `place`."""
     if len(values) != NUM_FACTORS:
         raise ValueError(f"{place}: a preference has 4 numbers (C, B, L, P), not {len(values)}")
