@@ -51,7 +51,7 @@ def test_links_and_files_exist():
     links = [target for target in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in target]
     table = re.findall(r"^\|.*?\| (`[^|]*\.py`) \|$", README, re.MULTILINE)
     files = [f"lameta_jax/{name}" for cell in table for name in re.findall(r"`([^`]+)`", cell)]
-    folders = re.findall(r"^    ((?:lameta_jax|tests)/\S*)", README, re.MULTILINE)
+    folders = re.findall(r"^    ((?:lameta_jax|experiments|tests)/\S*)", README, re.MULTILINE)
     assert len(links) >= 3 and len(files) >= 15 and len(folders) >= 5
     missing = [name for name in links + files + folders if not (ROOT / name).exists()]
     assert not missing

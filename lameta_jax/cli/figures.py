@@ -67,11 +67,10 @@ def training_curve(summary: Summary) -> Figure | None:
         axes.plot(updates[: len(values)], values[: len(updates)], color=colour, linewidth=1.6, label=name)
     if as_share:
         axes.axhline(100, color=INK, linewidth=1, linestyle="--", label="optimum (exact search)")
-        axes.set_title("What the policies reach while they learn")
         axes.set_ylabel("QoE, share of the optimum (%)")
     else:
-        axes.set_title("What the policies reach while they learn, valued by those they learn with")
         axes.set_ylabel("mean QoE of an update's episodes (no unit)")
+    axes.set_title("What the policies reach while they learn, valued by those they learn with")
     axes.set_xlabel("policy updates")
     axes.set_xlim(left=0)
     axes.grid(axis="y")

@@ -42,7 +42,7 @@ def report_html(summary: Mapping[str, Any], figures: Mapping[str, Figure]) -> st
         _method_notes(summary),
         *_stage(summary, figures, ELAM_TITLE, ("elam_error", "preferences")),
         *_stage(summary, figures, COMPOSITION_TITLE, ("qoe", "training")),
-        f'<p class="notes">{escape(" ".join(NOTES))}</p>',
+        f'<p class="notes">{escape(" ".join(NOTES))}</p>' if sections(summary) else "",
         "<h2>One request, from words to a chain</h2>",
         _example(summary),
         _figure("network", figures),

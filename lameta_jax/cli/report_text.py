@@ -56,7 +56,8 @@ CAPTIONS = {
     "elam_error": "How far each reading is from the user's own preference, on prompts never used in training.",
     "preferences": "Each row is a user: left the own preference, right what the E-LAM reads out of the words.",
     "qoe": "What users get. The optimum is the ceiling; the plug-in optimum is exact search with the same reading.",
-    "training": "The policies learn by trial and error. DRL-even learns with users to whom all factors matter alike.",
+    "training": "Episodes of the training itself, each policy among its own users; those of DRL-even want all factors "
+    "alike.",
     "network": "Every dot is an agent: lower is faster, further right in its column is more capable.",
 }
 
