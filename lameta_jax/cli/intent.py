@@ -1,0 +1,109 @@
+"""`lameta intent`: from words to a preference, for one prompt or for every line of a file."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from lameta_jax.cli.common import BadInput, refusing, write_json, write_table
+
+AUTO = "auto"
+MAX_PROMPT_BYTES = 16_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntentConfig:
+    """The preference behind a prompt, or behind every prompt of a file."""
+
+    prompt: tyro.conf.Positional[tuple[str, ...]] = ()
+    """what the user typed; - or nothing reads it from standard input"""
+    elam: Literal["large", "small"] = "large"  # which E-LAM reads it
+    application: str = AUTO  # whose adapter to use; auto: the one with the nearest intents
+    file: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """JSON Lines with id, prompt and optional application; - is standard input"""
+    out: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """where to write one JSON object per line of --file; standard output if not given"""
+    json: tyro.conf.FlagCreatePairsOff[bool] = False  # print one JSON object
+
+
+def intent(config: IntentConfig) -> None:
+    """Print the preference behind a prompt, or write those behind the prompts of a file."""
+    check_application(config.application)
+    if config.file is not None:
+        from lameta_jax.cli.intent_file import translate_file
+
+        if config.prompt:
+            raise BadInput("--file and a prompt cannot both be given")
+        translate_file(config)
+        return
+    if config.out is not None:
+        raise BadInput("--out needs --file")
+    result = read_intent(read_prompt(config.prompt), config.elam, config.application)
+    if config.json:
+        write_json(result)
+    else:
+        write_table(intent_rows(result))
+
+
+def read_intent(prompt: str, elam: str, application: str) -> dict[str, Any]:
+    """Preference behind one prompt, as the JSON output holds it."""
+    from lameta_jax.elam.shipped import load_elam, nearest_application
+    from lameta_jax.elam.weights import WeightsError
+    from lameta_jax.intents.translator import translate
+
+    with refusing(WeightsError):
+        if application == AUTO:
+            application = nearest_application([prompt])[0]
+        translation = translate(load_elam(elam, application), [prompt])[0]
+    return translation_fields(translation, elam, application)
+
+
+def translation_fields(translation: Any, elam: str, application: str) -> dict[str, Any]:
+    """A `Translation` as the JSON output holds it."""
+    return {
+        "preference": [float(share) for share in translation.preference],
+        "answer": translation.answer,
+        "failed": bool(translation.failed),
+        "elam": elam,
+        "application": application,
+    }
+
+
+def intent_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """The output for people."""
+    from lameta_jax.types import FACTOR_NAMES  # its array types import jax
+
+    shares = zip(FACTOR_NAMES, result["preference"], strict=True)
+    rows = [(name, f"{share:.2f}") for name, share in shares]
+    rows.append(("read by", f"{result['elam']} E-LAM of {result['application']}"))
+    if result["failed"]:
+        rows.append(("failed", "no answer could be read: this is the mean preference of the application"))
+    return rows
+
+
+def check_application(name: str) -> None:
+    """Refuses an application that no E-LAM was distilled for."""
+    from lameta_jax.elam.shipped import shipped_applications
+
+    known = (AUTO, *shipped_applications())
+    if name not in known:
+        raise BadInput(f"--application: {name!r} must be one of {', '.join(known)}")
+
+
+def read_prompt(words: Sequence[str]) -> str:
+    """The prompt from the arguments, or from standard input; bytes that are not UTF-8 are replaced."""
+    if words and list(words) != ["-"]:
+        return readable(" ".join(words))
+    if not words and sys.stdin.isatty():
+        raise BadInput("no prompt: give one in quotes, or - to read standard input")
+    content = sys.stdin.buffer.read(MAX_PROMPT_BYTES + 1)
+    if len(content) > MAX_PROMPT_BYTES:
+        raise BadInput(f"standard input: a prompt must be at most {MAX_PROMPT_BYTES} bytes long")
+    return content.decode("utf-8", "replace")
+
+
+def readable(text: str) -> str:
+    """Text without lone surrogates: what Python makes of argument bytes, or of JSON escapes, that are no text."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

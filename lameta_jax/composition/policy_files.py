@@ -1,0 +1,149 @@
+"""Trained policies as files: weights in safetensors, sizes in the header; and a chain for one user.
+
+A file holds everything needed to rebuild the policy: no code that trained it, and no pickled object.
+"""
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lameta_jax.composition.encoder import MAX_HOPS
+from lameta_jax.composition.env import EnvConfig, make_env_params
+from lameta_jax.composition.evaluate import evaluate
+from lameta_jax.composition.policy import PolicyConfig, make_policy, policy_actor
+from lameta_jax.composition.types import make_users
+from lameta_jax.functional import Params
+from lameta_jax.network.network import Scenario
+
+FORMAT = "lameta-pointer-policy-1"
+MAX_SIZE = 65536  # of any layer; far above sensible ones
+
+
+class PolicyError(ValueError):
+    """A policy that cannot be used. The message is one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedPolicy:
+    """A pointer policy and what must be known to use it."""
+
+    config: PolicyConfig
+    params: Params
+    initial_elam: int = 0  # kappa in force at the first step, as in training
+
+
+def save_policy(path: str | Path, policy: TrainedPolicy) -> None:
+    """Write a policy file: one tensor per parameter, named by its attribute path, `actor.0.kernel`."""
+    from safetensors.numpy import save_file
+
+    tensors = {name: np.ascontiguousarray(leaf) for name, leaf in _named(policy.params)}
+    header = {
+        "format": FORMAT,
+        "config": json.dumps(asdict(policy.config)),
+        "initial_elam": json.dumps(policy.initial_elam),
+    }
+    save_file(tensors, path, metadata=header)
+
+
+def load_policy(path: str | Path) -> TrainedPolicy:
+    """Read a policy file; weights come in JAX's default float type.
+
+    Raises:
+      PolicyError: the file cannot be read, is none of `save_policy`, or its weights do not fit its sizes.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            config, initial_elam = _read_header(header, path)
+            shapes = jax.eval_shape(make_policy(config).init, jax.random.key(0))
+            expected = dict(_named(shapes))
+            if set(file.keys()) != set(expected):
+                odd = sorted(set(file.keys()) ^ set(expected))
+                raise PolicyError(f"{path}: tensor {odd[0]} is {_where(odd[0], expected)}")
+            leaves = [_read_tensor(file, name, shape.shape, path) for name, shape in expected.items()]
+    except OSError as error:
+        raise PolicyError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise PolicyError(f"{path}: not readable as safetensors: {' '.join(str(error).split())}") from error
+    params = jax.tree.unflatten(jax.tree.structure(shapes), leaves)
+    return TrainedPolicy(config=config, params=params, initial_elam=initial_elam)
+
+
+def compose_chain(policy: TrainedPolicy, scenario: Scenario, preference: Any) -> tuple[int, ...]:
+    """The chain that a policy composes for one user, always taking its most probable action.
+
+    Every E-LAM is taken to read the intent as `preference`. The E-LAMs are those that the policy was trained
+    with: it tells them apart by number, and their fees play no part in its choices, so the scenario may have
+    others. Agents of the wrong type, which would fail (18d), are masked.
+
+    Returns:
+      Indices of agents; shorter than the request, or with a missing link, where the policy ran into a dead end.
+
+    Raises:
+      PolicyError: the request is longer than any policy can serve.
+    """
+    hops = scenario.request.types.shape[0]
+    if hops > MAX_HOPS:
+        raise PolicyError(f"a request of {hops} agents is longer than a policy can serve, {MAX_HOPS}")
+    num_elams = policy.config.num_elams
+    own = replace(
+        scenario,
+        elam_names=tuple(f"elam-{index}" for index in range(num_elams)),
+        elam_fees=jnp.zeros(num_elams, dtype=float),
+    )
+    env_params = make_env_params(own, EnvConfig(mask_types=True, initial_elam=policy.initial_elam))
+    users = make_users(np.asarray(preference, dtype=float)[None, :], num_elams=num_elams)
+    actor = policy_actor(make_policy(policy.config), policy.params)
+    chain = evaluate(jax.random.key(0), actor, env_params, users).chain[0]
+    return tuple(int(agent) for agent in np.asarray(chain) if agent >= 0)
+
+
+def _named(params: Params) -> list[tuple[str, Any]]:
+    """Leaves in the order of the tree, each with its path."""
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    return [(".".join(str(entry.key) for entry in path), leaf) for path, leaf in leaves]
+
+
+def _read_header(header: dict[str, str], path: str | Path) -> tuple[PolicyConfig, int]:
+    if header.get("format") != FORMAT:
+        raise PolicyError(f"{path}: format = {header.get('format')!r} must be {FORMAT!r}")
+    try:
+        sizes, initial_elam = json.loads(header["config"]), json.loads(header["initial_elam"])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise PolicyError(f"{path}: header without readable config and initial_elam") from error
+    known = {field.name for field in fields(PolicyConfig)}
+    if not isinstance(sizes, dict) or set(sizes) != known:
+        raise PolicyError(f"{path}: config must have the keys {', '.join(sorted(known))}")
+    for name, size in sizes.items():
+        if type(size) is not int or not 1 <= size <= MAX_SIZE:
+            raise PolicyError(
+                f"{path}: config: {name} = {size!r} must be a whole number from 1 to {MAX_SIZE}"
+            )
+    if type(initial_elam) is not int or not 0 <= initial_elam < sizes["num_elams"]:
+        raise PolicyError(
+            f"{path}: initial_elam = {initial_elam!r} must be below num_elams = {sizes['num_elams']}"
+        )
+    return PolicyConfig(**sizes), initial_elam
+
+
+def _read_tensor(file: Any, name: str, shape: tuple[int, ...], path: str | Path) -> jax.Array:
+    part = file.get_slice(name)
+    if part.get_dtype() not in ("F32", "F64"):
+        raise PolicyError(f"{path}: tensor {name}: dtype = {part.get_dtype()} must be F32 or F64")
+    if tuple(part.get_shape()) != shape:
+        raise PolicyError(f"{path}: tensor {name}: shape = {tuple(part.get_shape())} must be {shape}")
+    values = file.get_tensor(name)
+    if not np.all(np.isfinite(values)):
+        raise PolicyError(f"{path}: tensor {name} must be finite")
+    return jnp.asarray(values, dtype=float)
+
+
+def _where(name: str, expected: dict[str, Any]) -> str:
+    return "missing" if name in expected else "unknown: no parameter of the policy has that name"
