@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import tyro
 
+from lameta_jax import __version__
 from lameta_jax.cli.common import BadInputError, say, write_json
 from lameta_jax.cli.figures import draw_figures, save_figures
 from lameta_jax.cli.report import report_html
@@ -77,7 +78,7 @@ class _Run:
             "stages_done": [],
             "command": "lameta " + " ".join(sys.argv[1:]),
             "seed": config.seed,
-            "versions": {name: metadata.version(name) for name in PACKAGES},
+            "versions": {"lameta_jax": __version__} | {name: metadata.version(name) for name in PACKAGES},
             "device": jax.devices()[0].platform,
             "seconds": {},
             "applications": list(BENCHMARKS),
@@ -181,6 +182,7 @@ def _distil(key, data, intents: IntentConfig, teacher, run: _Run):
     """E-LAMs of both sizes for every application, and translations of the training prompts without leakage."""
     models, crossed = {}, {name: [] for name in data.applications}
     rows = {name: yardstick_rows(part, data.history, teacher) for name, part in data.applications.items()}
+    run.summary["elam"] = rows  # from now on, so that an interruption loses no row
     for size, size_key in zip(SIZES, jax.random.split(key, len(SIZES)), strict=True):
         raw = distil_raw(size_key, size, data.history, intents)
         for name, part in data.applications.items():
@@ -192,7 +194,6 @@ def _distil(key, data, intents: IntentConfig, teacher, run: _Run):
             say(
                 f"  {size} E-LAM for {name}: test MSE {rows[name][-1]['mse']:.4f} (raw {rows[name][-2]['mse']:.4f})"
             )
-    run.summary["elam"] = rows
     return models, {name: np.stack(parts, axis=1) for name, parts in crossed.items()}
 
 

@@ -27,7 +27,7 @@ request is served by a <b>chain</b>: one agent for each task, in order. Agents d
 some crash often, some links garble what they carry; so every chain is a compromise between four factors:
 <b>capability</b>, <b>information</b> lost on links, <b>latency</b> (in minutes throughout) and <b>outage</b>.</p>
 <p>Which compromise is right depends on the user, who says so only in words. The method shown here, LAMeTA
-(<a href="https://arxiv.org/abs/2505.12247">arXiv:2505.12247</a>), works in two stages. First, small language models
+(Liu et al.), works in two stages. First, small language models
 (<b>E-LAMs</b>) learn from a large one (the <b>C-LAM</b>) to read a <b>preference</b> out of a prompt: four weights that
 sum to 1. This training is called <b>IoKD</b>. Then a policy learns by trial and error, with no more than that reading,
 to pick the chain that the user values most. This is <b>SRL</b>.</p>
