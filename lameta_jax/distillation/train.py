@@ -37,7 +37,7 @@ class IoKDConfig:
     beta_base: float = 0.1  # of (32)
     beta_slope: float = 1.0  # lambda of (32), in [0, 2)
     num_rejected: int = 4  # k of (25)
-    anchor_weight: float = 0.1  # of the likelihood of the chosen answer, which plain DPO lowers
+    anchor_weight: float = 0.03  # of the likelihood of the chosen answer, which plain DPO lowers
     trainer: TrainerConfig = TrainerConfig()
 
     def __post_init__(self):
