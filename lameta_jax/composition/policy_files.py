@@ -4,19 +4,21 @@ A file holds everything needed to rebuild the policy: no code that trained it, a
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Int
 
 from lameta_jax.composition.encoder import MAX_HOPS
-from lameta_jax.composition.env import EnvConfig, make_env_params
-from lameta_jax.composition.evaluate import evaluate
-from lameta_jax.composition.policy import PolicyConfig, make_policy, policy_actor
-from lameta_jax.composition.types import make_users
+from lameta_jax.composition.env import EnvConfig, EnvParams, make_env_params, reset, step
+from lameta_jax.composition.policy import PolicyConfig, best_action, make_policy
+from lameta_jax.composition.types import User, make_users
 from lameta_jax.functional import Params
 from lameta_jax.network.network import Scenario
 
@@ -100,9 +102,38 @@ def compose_chain(policy: TrainedPolicy, scenario: Scenario, preference: Any) ->
     )
     env_params = make_env_params(own, EnvConfig(mask_types=True, initial_elam=policy.initial_elam))
     users = make_users(np.asarray(preference, dtype=float)[None, :], num_elams=num_elams)
-    actor = policy_actor(make_policy(policy.config), policy.params)
-    chain = evaluate(jax.random.key(0), actor, env_params, users).chain[0]
-    return tuple(int(agent) for agent in np.asarray(chain) if agent >= 0)
+    chains = _greedy_chains(policy.config)(policy.params, env_params, users)
+    return tuple(int(agent) for agent in np.asarray(chains[0]) if agent >= 0)
+
+
+@lru_cache(maxsize=4)
+def _greedy_chains(config: PolicyConfig) -> Callable[[Params, EnvParams, User], Int[Array, "users hops"]]:
+    """Greedy episodes of a policy of those sizes; kept, since every new jit would compile again.
+
+    The chains are those of `evaluate`, which also values them and encodes the network anew at every step: without
+    that, compiling takes half the time, and compiling is nearly all that a single user waits for.
+    """
+    policy = make_policy(config)
+
+    @jax.jit
+    def compose(params: Params, env_params: EnvParams, users: User):
+        encoding = policy.encode(params, env_params)
+
+        def serve(user):
+            def one_step(carry, _):
+                observation, state = carry
+                action = best_action(policy.decode(params, encoding, observation), observation)
+                observation, state, *_ = step(key, state, action, env_params)
+                return (observation, state), None
+
+            key = jax.random.key(0)  # nothing is drawn
+            start = reset(key, env_params, user)
+            (_, state), _ = jax.lax.scan(one_step, start, length=env_params.num_hops)
+            return state.chain
+
+        return jax.vmap(serve)(users)
+
+    return compose
 
 
 def _named(params: Params) -> list[tuple[str, Any]]:

@@ -75,11 +75,10 @@ class FakeElam:
 
 @pytest.fixture
 def elams(monkeypatch):
-    """Replaces the shipped E-LAMs; gives the ones that were loaded, by name and application."""
+    """Replaces the shipped E-LAMs; gives those loaded last, by name and application."""
     loaded = {}
 
     def load_elam(name, application):
-        assert (name, application) not in loaded, "loaded twice"
         loaded[name, application] = FakeElam(name, application)
         return loaded[name, application]
 
@@ -97,9 +96,15 @@ def elams(monkeypatch):
 
 
 @pytest.fixture
-def stdin(monkeypatch):
+def stdin(monkeypatch, tmp_path):
     """Puts bytes on standard input."""
-    return lambda content: monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    with contextlib.ExitStack() as stack:
+
+        def put(content):
+            (tmp_path / "stdin").write_bytes(content)
+            monkeypatch.setattr(sys, "stdin", stack.enter_context((tmp_path / "stdin").open()))
+
+        yield put
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ import pytest
 from reference.composition_cases import dead_end, four_agents, six_agents
 from safetensors.numpy import load_file, save_file
 
-from lameta_jax.composition.policy import PolicyConfig, make_policy
+from lameta_jax.composition.env import EnvConfig, make_env_params
+from lameta_jax.composition.evaluate import evaluate
+from lameta_jax.composition.policy import PolicyConfig, make_policy, policy_actor
 from lameta_jax.composition.policy_files import (
     FORMAT,
     PolicyError,
@@ -17,6 +19,7 @@ from lameta_jax.composition.policy_files import (
     load_policy,
     save_policy,
 )
+from lameta_jax.composition.types import make_users
 from lameta_jax.network.network import serves_request
 from lameta_jax.network.schema import parse_scenario
 
@@ -127,20 +130,23 @@ def test_a_missing_file_or_a_folder_is_refused(tmp_path):
             load_policy(place)
 
 
-def test_the_chain_serves_the_request_whatever_the_weights(policy):
+def test_the_chain_is_that_of_the_evaluation_and_serves_the_request(policy):
     scenario = parse_scenario(six_agents(), "case")  # has no dead ends, and wrong types are masked
-    for preference in ((1.0, 0.0, 0.0, 0.0), (0.1, 0.2, 0.3, 0.4)):
-        chain = compose_chain(policy, scenario, preference)
-        assert len(chain) == 3
-        assert serves_request(scenario.network, scenario.request, jax.numpy.array(chain))
+    preferences = np.array([[1.0, 0.0, 0.0, 0.0], [0.1, 0.2, 0.3, 0.4]])
+    env_params = make_env_params(scenario, EnvConfig(mask_types=True, initial_elam=policy.initial_elam))
+    actor = policy_actor(make_policy(policy.config), policy.params)
+    expected = evaluate(jax.random.key(0), actor, env_params, make_users(preferences))
+    for preference, chain, succeeded in zip(preferences, expected.chain, expected.succeeded, strict=True):
+        assert compose_chain(policy, scenario, preference) == tuple(chain.tolist())
+        assert succeeded
 
 
 def test_the_network_may_know_other_elams(policy):
     chains = set()
     for elams in ([{"name": "one", "fee": 0.3}], [{"name": name, "fee": 0.1} for name in "abc"]):
-        scenario = parse_scenario(four_agents() | {"elams": elams}, "case")
+        scenario = parse_scenario(six_agents() | {"elams": elams}, "case")
         chains.add(compose_chain(policy, scenario, (0.25, 0.25, 0.25, 0.25)))
-    assert len(chains) == 1 and len(chains.pop()) == 2
+    assert len(chains) == 1 and len(chains.pop()) == 3
 
 
 def test_a_dead_end_gives_a_chain_that_does_not_serve_the_request(policy):
