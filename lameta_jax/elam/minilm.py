@@ -159,7 +159,7 @@ class PercentDecoder(nnx.Module):
 
     def generate(self, features: Float[Array, "*batch features"]) -> Int[Array, "*batch 4"]:
         """Greedy answer: the likeliest percent at each place, given those before it."""
-        answer = jnp.zeros((*features.shape[:-1], ANSWER_LENGTH), dtype=jnp.int32)
+        answer = jnp.zeros((*features.shape[:-1], ANSWER_LENGTH), dtype=int)
         for place in range(ANSWER_LENGTH):
             answer = answer.at[..., place].set(self.logits(features, answer)[..., place, :].argmax(axis=-1))
         return answer

@@ -93,18 +93,21 @@ class MiniLMElam:
         return [" ".join(map(str, row)) if fine else "" for row, fine in zip(percents, readable, strict=True)]
 
 
+def _abstract_decoder(name: str):
+    """`(apply, params)` of the decoder of that size, with shapes in place of parameters."""
+    return functionalize(nnx.eval_shape(lambda: PercentDecoder(decoder_config(name), rngs=nnx.Rngs(0))))
+
+
 @lru_cache(maxsize=len(ELAM_LAYERS))
 def log_prob_function(name: str):
     """`log_prob(params, features, answer)` of the decoder of that size; kept, so that training compiles once."""
-    apply, _ = new_decoder(jax.random.key(0), name)
-    return partial(apply, method="log_prob")
+    return partial(_abstract_decoder(name)[0], method="log_prob")
 
 
 @lru_cache(maxsize=len(ELAM_LAYERS))
 def _generator(name: str):
     """Jitted greedy decoding; kept, since every new jit would compile again."""
-    apply, _ = new_decoder(jax.random.key(0), name)
-    return jax.jit(lambda params, features: apply(params, features, method="generate"))
+    return jax.jit(partial(_abstract_decoder(name)[0], method="generate"))
 
 
 def answer_percents(
@@ -153,20 +156,23 @@ def load_distilled(path: str | Path) -> Distilled:
             raise WeightsError(f"{path}: {name} has shape {value.shape}, expected {shapes[name]}")
         if not np.isfinite(value).all():
             raise WeightsError(f"{path}: {name} holds numbers that are not finite")
+    mean = tensors["mean_preference"]
+    if mean.min() < 0 or abs(mean.sum() - 1) > 1e-3:
+        raise WeightsError(f"{path}: mean_preference must lie on the simplex")
     decoder = {name: value for name, value in tensors.items() if name.startswith("decoder.")}
     return Distilled(
         name=header["name"],
         application=application,
         params=unflatten_dict(decoder, sep=".")["decoder"],
         scaling=FeatureScaling(tensors["scaling.centre"], tensors["scaling.scale"]),
-        mean_preference=tensors["mean_preference"],
+        mean_preference=mean,
         centroid=tensors["centroid"],
     )
 
 
 def _tensor_shapes(name: str) -> dict[str, tuple[int, ...]]:
     """Shapes of all tensors in the file of a distilled model of that size."""
-    _, params = new_decoder(jax.random.key(0), name)
+    _, params = _abstract_decoder(name)
     levels = ELAM_LAYERS[name] + 1
     decoder: dict[str, Any] = flatten_dict(params, sep=".")
     shapes = {f"decoder.{path}": value.shape for path, value in decoder.items()}
