@@ -1,10 +1,14 @@
 """The command line `lameta …`: the only place that parses arguments or prints."""
 
+import contextlib
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from types import FrameType
 
 from lameta_jax import __version__
 from lameta_jax.cli.common import BadInput, parse_arguments, say
@@ -34,19 +38,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-      arguments: without the program's name; those of the process if None.
+      arguments: without the program's name. None: those of the process, which is about to end.
 
     Returns:
       The exit code: 0 done, 1 a fault of this package, 2 bad input, 130 interrupted, 141 nobody reads the output.
       All but 0 leave one line on standard error, 141 none.
     """
+    if arguments is not None:
+        return _guarded(list(arguments))
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where the shell has us ignore it
+        signal.signal(signal.SIGINT, _interrupt)
+    code = _guarded(sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # there is nothing left to interrupt
+    if code == INTERRUPTED:
+        # Stopped in the middle of a compilation, jax may crash when Python takes it down.
+        os._exit(code)
+    return code
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C, a moment later where Python would swallow it: in jax's part of a garbage collection."""
+    if frame is not None and frame.f_code.co_name == "_xla_gc_callback":
+        threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
+        return
+    raise KeyboardInterrupt
+
+
+def _guarded(arguments: list[str]) -> int:
+    """Run one command, turning whatever ends it into words and an exit code."""
     try:
-        _run(list(sys.argv[1:] if arguments is None else arguments))
+        _run(arguments)
         sys.stdout.flush()
     except BadInput as refusal:
         say(str(refusal))
         return USAGE_ERROR
     except KeyboardInterrupt:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
         say("interrupted")
         return INTERRUPTED
     except BrokenPipeError:

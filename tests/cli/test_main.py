@@ -1,8 +1,11 @@
 """The program as a whole: commands, exit codes, one line of words, and what it does not import."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -91,6 +94,36 @@ def test_an_interruption_is_one_line(lameta, monkeypatch):
     monkeypatch.setattr(command, "evaluate", raising(KeyboardInterrupt()))
     run = lameta("evaluate", "--network", EXAMPLE, "--chain", "a")
     assert run == (130, "", "lameta: interrupted\n")
+
+
+def test_an_interrupted_program_leaves_one_line(tmp_path):
+    os.mkfifo(tmp_path / "net.yaml")
+    program = [
+        sys.executable,
+        "-m",
+        "lameta_jax.cli",
+        "evaluate",
+        "--network",
+        tmp_path / "net.yaml",
+        "--chain",
+        "a",
+    ]
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with process, open(tmp_path / "net.yaml", "wb"):  # opened once the program reads it
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == b"lameta: interrupted\n"
+    assert process.returncode == cli.INTERRUPTED
+
+
+def test_an_interruption_is_not_lost_in_a_garbage_collection():
+    def _xla_gc_callback():  # where jax is called; Python swallows what is raised there
+        cli._interrupt(signal.SIGINT, sys._getframe())
+
+    _xla_gc_callback()
+    with pytest.raises(KeyboardInterrupt):
+        time.sleep(100)  # ended by the signal that comes a moment later
+    with pytest.raises(KeyboardInterrupt):
+        cli._interrupt(signal.SIGINT, sys._getframe())
 
 
 def test_a_broken_pipe_is_quiet():
