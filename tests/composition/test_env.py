@@ -23,7 +23,10 @@ BY_LARGE = [0.1, 0.2, 0.3, 0.4]
 USER = jax.tree.map(lambda leaf: leaf[0], make_users(np.array([TRUE]), np.array([[BY_SMALL, BY_LARGE]])))
 
 
-def four(config=None, **changes):
+FULL = EnvConfig(step_reward_scale=1.0)
+
+
+def four(config=FULL, **changes):
     return make_env_params(parse_scenario({**four_agents(), **changes}, "four"), config)
 
 
@@ -72,7 +75,7 @@ def test_the_step_reward_can_be_scaled_and_delta_set():
 @pytest.mark.parametrize("form", ["power", "printed"])
 @pytest.mark.parametrize("reward_preference", ["user", "translated"])
 def test_who_values_the_bonus(form, reward_preference):
-    config = EnvConfig(reward_preference=reward_preference, qoe_form=form)
+    config = EnvConfig(reward_preference=reward_preference, qoe_form=form, step_reward_scale=1.0)
     params = four(config)
     _, rewards, _, infos, _ = play([(A, LARGE), (B1, SMALL)], params)
     bonus = rewards[1] - float(infos[1].step_reward)
