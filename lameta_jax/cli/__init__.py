@@ -11,7 +11,7 @@ from importlib import import_module
 from types import FrameType
 
 from lameta_jax import __version__
-from lameta_jax.cli.common import BadInput, parse_arguments, say
+from lameta_jax.cli.common import BadInputError, parse_arguments, say
 
 # A command is the function of that name in the module of that name, called with its `…Config`. The modules are
 # imported only when they are needed: valuing a chain should not wait for language models to load.
@@ -69,7 +69,7 @@ def _guarded(arguments: list[str]) -> int:
     try:
         _run(arguments)
         sys.stdout.flush()
-    except BadInput as refusal:
+    except BadInputError as refusal:
         say(str(refusal))
         return USAGE_ERROR
     except KeyboardInterrupt:
@@ -98,7 +98,7 @@ def _run(arguments: list[str]) -> None:
         if config is not None:
             getattr(module, command)(config)
     else:
-        raise BadInput(f"command = {command!r} must be one of {', '.join(COMMANDS)} (see lameta --help)")
+        raise BadInputError(f"command = {command!r} must be one of {', '.join(COMMANDS)} (see lameta --help)")
 
 
 def _overview() -> str:

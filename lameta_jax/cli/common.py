@@ -19,7 +19,7 @@ MAX_LINE = 1000  # characters of a message
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-class BadInput(ValueError):  # noqa: N818 (a refusal, not an error of ours)
+class BadInputError(ValueError):
     """Something the user gave cannot be used; exit code 2. The message is one line."""
 
 
@@ -60,7 +60,7 @@ def parse_arguments(config: type, command: str, arguments: Sequence[str]) -> Any
     """The arguments of a command as its config; None if they ask for help, which is printed.
 
     Raises:
-      BadInput: what tyro says in a box, in one line.
+      BadInputError: what tyro says in a box, in one line.
     """
     box = io.StringIO()
     try:
@@ -69,7 +69,7 @@ def parse_arguments(config: type, command: str, arguments: Sequence[str]) -> Any
     except SystemExit as end:
         if not end.code:
             return None
-        raise BadInput(f"{_box_text(box.getvalue())} (see lameta {command} --help)") from None
+        raise BadInputError(f"{_box_text(box.getvalue())} (see lameta {command} --help)") from None
 
 
 @contextlib.contextmanager
@@ -78,7 +78,7 @@ def refusing(*errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        raise BadInput(str(error)) from error
+        raise BadInputError(str(error)) from error
 
 
 def read_network(name: str) -> "Scenario":
@@ -106,7 +106,7 @@ def read_preference(text: str) -> tuple[float, ...]:
         try:
             numbers.append(float(part))
         except ValueError:
-            raise BadInput(f"--preference: {part!r} must be a number; wanted: C,B,L,P") from None
+            raise BadInputError(f"--preference: {part!r} must be a number; wanted: C,B,L,P") from None
     with refusing(ValueError):
         return check_preference(numbers, "--preference")
 
@@ -121,7 +121,9 @@ def read_chain(text: str, scenario: "Scenario") -> tuple[int, ...]:
             ids = [str(agent_id) for agent_id in given] or [""]
     for agent_id in ids:
         if agent_id not in index_of:
-            raise BadInput(f"--chain: {agent_id!r} must be the id of an agent of network {scenario.name}")
+            raise BadInputError(
+                f"--chain: {agent_id!r} must be the id of an agent of network {scenario.name}"
+            )
     return tuple(index_of[agent_id] for agent_id in ids)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from lameta_jax.cli.common import BadInput, refusing, write_json, write_table
+from lameta_jax.cli.common import BadInputError, refusing, write_json, write_table
 
 AUTO = "auto"
 MAX_PROMPT_BYTES = 16_000_000
@@ -35,11 +35,11 @@ def intent(config: IntentConfig) -> None:
         from lameta_jax.cli.intent_file import translate_file
 
         if config.prompt:
-            raise BadInput("--file and a prompt cannot both be given")
+            raise BadInputError("--file and a prompt cannot both be given")
         translate_file(config)
         return
     if config.out is not None:
-        raise BadInput("--out needs --file")
+        raise BadInputError("--out needs --file")
     result = read_intent(read_prompt(config.prompt), config.elam, config.application)
     if config.json:
         write_json(result)
@@ -89,7 +89,7 @@ def check_application(name: str) -> None:
 
     known = (AUTO, *shipped_applications())
     if name not in known:
-        raise BadInput(f"--application: {name!r} must be one of {', '.join(known)}")
+        raise BadInputError(f"--application: {name!r} must be one of {', '.join(known)}")
 
 
 def read_prompt(words: Sequence[str]) -> str:
@@ -97,10 +97,10 @@ def read_prompt(words: Sequence[str]) -> str:
     if words and list(words) != ["-"]:
         return readable(" ".join(words))
     if not words and sys.stdin.isatty():
-        raise BadInput("no prompt: give one in quotes, or - to read standard input")
+        raise BadInputError("no prompt: give one in quotes, or - to read standard input")
     content = sys.stdin.buffer.read(MAX_PROMPT_BYTES + 1)
     if len(content) > MAX_PROMPT_BYTES:
-        raise BadInput(f"standard input: a prompt must be at most {MAX_PROMPT_BYTES} bytes long")
+        raise BadInputError(f"standard input: a prompt must be at most {MAX_PROMPT_BYTES} bytes long")
     return content.decode("utf-8", "replace")
 
 

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from lameta_jax.cli.common import BadInput, one_line, refusing, say, write_json
+from lameta_jax.cli.common import BadInputError, one_line, refusing, say, write_json
 from lameta_jax.cli.intent import AUTO, readable, translation_fields
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def translate_file(config: "IntentConfig") -> None:
     """Write one JSON object per line of the file, in order, and say how many could not be used."""
     file, out = str(config.file), config.out
     if out is not None and file != "-" and _is_same(file, out):
-        raise BadInput(f"--out: {out} must not be the file that is read")
+        raise BadInputError(f"--out: {out} must not be the file that is read")
     lines = failures = errors = 0
     with ExitStack() as stack:
         source = sys.stdin.buffer if file == "-" else stack.enter_context(_open("--file", file, "rb"))
@@ -127,4 +127,4 @@ def _open(option: str, path: str, mode: str) -> IO[Any]:
         return Path(path).open(mode)  # noqa: SIM115 (the caller closes it)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise BadInput(f"{option}: {path} cannot be opened: {reason}") from None
+        raise BadInputError(f"{option}: {path} cannot be opened: {reason}") from None

@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 from lameta_jax.cli.common import (
-    BadInput,
+    BadInputError,
     read_network,
     read_preference,
     say,
@@ -44,9 +44,9 @@ class OptimumConfig:
 def optimum(config: OptimumConfig) -> None:
     """Print the best chains."""
     if not 1 <= config.top <= MAX_TOP:
-        raise BadInput(f"--top: {config.top} must be from 1 to {MAX_TOP}")
+        raise BadInputError(f"--top: {config.top} must be from 1 to {MAX_TOP}")
     if not 0 <= config.beam <= MAX_WIDTH:
-        raise BadInput(f"--beam: {config.beam} must be from 1 to {MAX_WIDTH}, or 0 for exact search")
+        raise BadInputError(f"--beam: {config.beam} must be from 1 to {MAX_WIDTH}, or 0 for exact search")
     with jax.enable_x64(True):
         preference = read_preference(config.preference)
         scenario = read_network(config.network)
@@ -55,7 +55,7 @@ def optimum(config: OptimumConfig) -> None:
         else:
             chains = count_walks(scenario.network, scenario.request)
             if chains > MAX_CHAINS:
-                raise BadInput(
+                raise BadInputError(
                     f"{config.network}: up to {chains:.2g} chains are too many for exact search (at most "
                     f"{MAX_CHAINS:.0e}); --beam 64 finds a good one and a bound on the best"
                 )
