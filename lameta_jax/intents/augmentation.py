@@ -78,11 +78,14 @@ def _validate(fields: object, application: str, name: str) -> Record | str:
         return "simplex"
 
 
-def drop_near_duplicates(embeddings: Float[np.ndarray, "records size"]) -> np.ndarray:
-    """Indices of the records that no earlier kept record equals in meaning (`MAX_SIMILARITY`)."""
+def drop_near_duplicates(
+    embeddings: Float[np.ndarray, "records size"], known: Float[np.ndarray, "known size"]
+) -> np.ndarray:
+    """Indices of the records that neither a known nor an earlier kept record equals in meaning (`MAX_SIMILARITY`)."""
+    new = ~(cosine_similarity(embeddings, known) > MAX_SIMILARITY).any(axis=1)
     close = cosine_similarity(embeddings, embeddings) > MAX_SIMILARITY
     kept: list[int] = []
-    for index in range(len(embeddings)):
+    for index in np.flatnonzero(new).tolist():
         if not close[index, kept].any():
             kept.append(index)
     return np.array(kept, dtype=np.int64)

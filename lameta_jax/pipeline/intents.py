@@ -115,7 +115,7 @@ def _assemble(
         config.min_similarity[name],
     )
     real = _join(demonstrations, _take(history, similar))
-    kept = drop_near_duplicates(sentence_embeddings(written.levels))
+    kept = drop_near_duplicates(sentence_embeddings(written.levels), sentence_embeddings(real.levels))
     num_synthetic = min(len(kept), augmentation_size(config.target, real.records))
     counts = dict(rejects)
     if len(kept) < len(written.records):

@@ -154,8 +154,11 @@ def test_near_duplicates_are_dropped_and_the_first_is_kept():
     turn = np.deg2rad([0.0, 10.0, 20.0, 100.0, 30.0, 105.0])
     embeddings = np.stack([np.cos(turn), np.sin(turn)], axis=1)
     # 10 resembles 0; 20 resembles only 10, which is gone; 30 resembles 20; 105 resembles 100
-    assert drop_near_duplicates(embeddings).tolist() == [0, 2, 3]
-    assert drop_near_duplicates(embeddings[:0]).tolist() == []
+    assert drop_near_duplicates(embeddings, embeddings[:0]).tolist() == [0, 2, 3]
+    assert drop_near_duplicates(embeddings[:0], embeddings).tolist() == []
+    # 30 is known: it goes, and 20 with it; 10 still resembles 0
+    assert drop_near_duplicates(embeddings, embeddings[4:5]).tolist() == [0, 3]
+    assert drop_near_duplicates(embeddings, embeddings).tolist() == []
 
 
 def test_farthest_by_hand():
