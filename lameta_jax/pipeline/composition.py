@@ -108,7 +108,7 @@ def measure(key: Array, actor: Actor, params: EnvParams, users: User, draws: int
     return Outcome(
         *(np.mean([getattr(run, name) for run in runs], axis=0) for name in ("qoe", "net_qoe", "feasible")),
         chain=np.asarray(runs[-1].chain),
-        factors=ChainFactors(*map(np.asarray, runs[-1].factors)),
+        factors=runs[-1].factors,
         elam_calls=np.mean(calls, axis=0),
     )
 
