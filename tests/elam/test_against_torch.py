@@ -16,12 +16,13 @@ torch = pytest.importorskip("torch")
 def test_all_levels_are_those_of_sentence_transformers(encoder):
     from sentence_transformers import SentenceTransformer
 
-    levels = encoder.levels(PROMPTS)
+    prompts = [*PROMPTS, "more words than the model reads " * 60, bytes(range(256)).decode("latin-1")]
+    levels = encoder.levels(prompts)
     model = SentenceTransformer(str(find_minilm()), device="cpu")
-    assert sentence_embeddings(levels) == pytest.approx(model.encode(PROMPTS), abs=1e-5)
+    assert sentence_embeddings(levels) == pytest.approx(model.encode(prompts), abs=1e-5)
     # the levels below the last one, one prompt at a time, so without padding
     for place in (2, 7):
-        inputs = model.tokenizer(PROMPTS[place], return_tensors="pt")
+        inputs = model.tokenizer(prompts[place], return_tensors="pt")
         states = model[0].auto_model(**inputs, output_hidden_states=True).hidden_states
         means = np.stack([state[0].mean(dim=0).detach().numpy() for state in states])
         assert levels[place] == pytest.approx(means, abs=1e-5)

@@ -16,7 +16,7 @@ from lameta_jax.functional import functionalize
 
 CONFIG = DecoderConfig(num_features=6, hidden_size=8)
 WIDTHS = (CONFIG.min_width, CONFIG.max_width)
-APPLY, START = functionalize(PercentDecoder(CONFIG, rngs=nnx.Rngs(0)))
+APPLY, SHAPES = functionalize(nnx.eval_shape(lambda: PercentDecoder(CONFIG, rngs=nnx.Rngs(0))))
 logits = jax.jit(lambda params, features, answer: APPLY(params, features, answer, method="logits"))
 log_prob = jax.jit(lambda params, features, answer: APPLY(params, features, answer, method="log_prob"))
 generate = jax.jit(lambda params, features: APPLY(params, features, method="generate"))
@@ -25,7 +25,7 @@ generate = jax.jit(lambda params, features: APPLY(params, features, method="gene
 def drawn(seed):
     """Parameters of all sizes, biases too, features and answers of five prompts."""
     generator = np.random.default_rng(seed)
-    params = jax.tree.map(lambda value: generator.normal(0.0, 0.7, value.shape), START)
+    params = jax.tree.map(lambda value: generator.normal(0.0, 0.7, value.shape), SHAPES)
     features = generator.normal(size=(5, 6))
     answers = np.stack([generator.multinomial(100, [0.4, 0.3, 0.2, 0.1]) for _ in range(5)])
     answers[-1] = generator.integers(0, 101, size=4)  # one that sums to anything
@@ -87,12 +87,16 @@ def test_generation_takes_the_likeliest_percent_after_the_likeliest(seed):
 
 
 def test_any_batch_shape():
-    params, features, answers = arrays(*drawn(2))
-    batch = np.asarray(log_prob(params, features, answers))
-    assert batch.shape == (5,)
-    mapped = jax.vmap(log_prob, (None, 0, 0))(params, features, answers)
-    assert np.asarray(mapped) == pytest.approx(batch, rel=1e-5)
-    assert np.array_equal(jax.vmap(generate, (None, 0))(params, features), generate(params, features))
+    def both(params, features, answers):
+        return log_prob(params, features, answers), generate(params, features)
+
+    with jax.enable_x64(True):
+        params, features, answers = arrays(*drawn(2))
+        batch, said = log_prob(params, features, answers), generate(params, features)
+        assert (batch.shape, said.shape) == ((5,), (5, 4))
+        mapped, said_alone = jax.jit(jax.vmap(both, (None, 0, 0)))(params, features, answers)
+    assert np.asarray(mapped) == pytest.approx(np.asarray(batch), rel=1e-9)
+    assert np.array_equal(said_alone, said)
 
 
 def test_equal_shapes_compile_once():
@@ -110,7 +114,8 @@ def test_gradients_are_finite_for_the_unlikeliest_answer():
 
 
 def test_equal_keys_give_equal_parameters():
-    other = functionalize(PercentDecoder(CONFIG, rngs=nnx.Rngs(0)))[1]
-    assert all(jax.tree.leaves(jax.tree.map(np.array_equal, START, other)))
-    other = functionalize(PercentDecoder(CONFIG, rngs=nnx.Rngs(1)))[1]
-    assert not np.array_equal(START["read"]["kernel"], other["read"]["kernel"])
+    first, second, other = (
+        functionalize(PercentDecoder(CONFIG, rngs=nnx.Rngs(seed)))[1] for seed in (0, 0, 1)
+    )
+    assert jax.tree.all(jax.tree.map(np.array_equal, first, second))
+    assert not np.array_equal(first["read"]["kernel"], other["read"]["kernel"])

@@ -27,8 +27,6 @@ PROMPTS = [
     "Why does sourdough rise so differently at 2,400 metres? Skip the children's version, I can wait.",
     "trap beat but with my babushka's accordion sample on top (attached), sad, 68 bpm, no template",
     "我需要一张海报 for tomorrow, 谢谢, with a picture of a cat 🐈",
-    "word " * 200,
-    "more words than the model reads " * 60,
 ]
 
 
