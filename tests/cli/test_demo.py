@@ -19,6 +19,8 @@ def test_ctrl_c_leaves_a_readable_partial_summary_and_says_so(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        # whoever started the tests in the background may have had Ctrl-C ignored, which children inherit
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     first = process.stderr.readline()

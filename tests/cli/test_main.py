@@ -108,7 +108,13 @@ def test_an_interrupted_program_leaves_one_line(tmp_path):
         "--chain",
         "a",
     ]
-    process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        program,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # whoever started the tests in the background may have had Ctrl-C ignored, which children inherit
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     with process, open(tmp_path / "net.yaml", "wb"):  # opened once the program reads it
         process.send_signal(signal.SIGINT)
         assert process.stderr.read() == b"lameta: interrupted\n"
