@@ -10,17 +10,21 @@ import pytest
 
 from lameta_jax.cli import main
 
+# Whoever started the tests in the background may have had Ctrl-C ignored, which children inherit.
+LISTENING = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from lameta_jax.cli import main; sys.exit(main())"
+)
+
 
 def test_ctrl_c_leaves_a_readable_partial_summary_and_says_so(tmp_path):
     out = tmp_path / "run"
     process = subprocess.Popen(
-        [sys.executable, "-m", "lameta_jax.cli", "demo", "--out", str(out)],
+        [sys.executable, "-c", LISTENING, "demo", "--out", str(out)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"HF_HUB_OFFLINE": "1"},
-        # whoever started the tests in the background may have had Ctrl-C ignored, which children inherit
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     first = process.stderr.readline()

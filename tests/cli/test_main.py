@@ -98,10 +98,15 @@ def test_an_interruption_is_one_line(lameta, monkeypatch):
 
 def test_an_interrupted_program_leaves_one_line(tmp_path):
     os.mkfifo(tmp_path / "net.yaml")
+    # Whoever started the tests in the background may have had Ctrl-C ignored, which children inherit.
+    listening = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from lameta_jax.cli import main; sys.exit(main())"
+    )
     program = [
         sys.executable,
-        "-m",
-        "lameta_jax.cli",
+        "-c",
+        listening,
         "evaluate",
         "--network",
         tmp_path / "net.yaml",
@@ -112,8 +117,6 @@ def test_an_interrupted_program_leaves_one_line(tmp_path):
         program,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # whoever started the tests in the background may have had Ctrl-C ignored, which children inherit
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     with process, open(tmp_path / "net.yaml", "wb"):  # opened once the program reads it
         process.send_signal(signal.SIGINT)
