@@ -124,7 +124,15 @@ def test_an_interrupted_program_leaves_one_line(tmp_path):
     assert process.returncode == cli.INTERRUPTED
 
 
-def test_an_interruption_is_not_lost_in_a_garbage_collection():
+@pytest.fixture
+def restored_interrupts():
+    """Ctrl-C as Python handles it, also where whoever started the tests has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interruption_is_not_lost_in_a_garbage_collection(restored_interrupts):
     def _xla_gc_callback():  # where jax is called; Python swallows what is raised there
         cli._interrupt(signal.SIGINT, sys._getframe())
 
