@@ -17,7 +17,6 @@ import numpy as np
 from common import interval, report, write_results
 
 from lameta_jax.composition.policy_files import TrainedPolicy, save_policy
-from lameta_jax.composition.types import make_users
 from lameta_jax.elam.model import ELAM_LAYERS, save_distilled
 from lameta_jax.elam.sentence_encoder import SentenceEncoder
 from lameta_jax.elam.shipped import shipped_path
@@ -29,9 +28,9 @@ from lameta_jax.pipeline.composition import (
     compare_composers,
     fractions,
     measure_single_elams,
-    pool,
     train_composer,
     train_even_composer,
+    training_pools,
 )
 from lameta_jax.pipeline.intents import (
     IntentConfig,
@@ -82,12 +81,11 @@ def run_seed(seed: int, data: IntentData, ship: bool) -> dict:
     errors, test, crossed = distil_all(seed, data, IntentConfig(), ship)
     key_policy, key_even, key_measure = jax.random.split(jax.random.key(1000 + seed), 3)
     trained = {name: part.training.preferences for name, part in data.applications.items()}
-    own = [make_users(preferences) for preferences in trained.values()]
-    asked = [make_users(trained[name], crossed[name]) for name in trained]
+    srl_users, even_users = training_pools(trained, crossed)
     started = time.time()
-    srl = train_composer(key_policy, scenario, pool([*own, *asked]), config)
+    srl = train_composer(key_policy, scenario, srl_users, config)
     seconds = time.time() - started
-    even = train_even_composer(key_even, scenario, pool(own), config)
+    even = train_even_composer(key_even, scenario, even_users, config)
     if ship:
         path = Path("lameta_jax/data/policies/pointer.safetensors")
         path.parent.mkdir(parents=True, exist_ok=True)

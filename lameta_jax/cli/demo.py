@@ -20,7 +20,6 @@ from lameta_jax.cli.common import BadInputError, say, write_json
 from lameta_jax.cli.figures import draw_figures, save_figures
 from lameta_jax.cli.report import report_html
 from lameta_jax.cli.tables import text_table
-from lameta_jax.composition.types import make_users
 from lameta_jax.elam.model import ELAM_LAYERS
 from lameta_jax.elam.sentence_encoder import SentenceEncoder
 from lameta_jax.intents.corpus import BENCHMARKS
@@ -30,9 +29,9 @@ from lameta_jax.network.scenarios import load_named
 from lameta_jax.pipeline.composition import (
     CompositionConfig,
     compare_composers,
-    pool,
     train_composer,
     train_even_composer,
+    training_pools,
 )
 from lameta_jax.pipeline.intents import (
     IntentConfig,
@@ -152,11 +151,10 @@ def _stages(config: DemoConfig, run: _Run, scenario) -> None:
     _note_preferences(run, data, users)
     composition = CompositionConfig() if not config.updates else _shorter(config.updates)
     trained = {name: part.training.preferences for name, part in data.applications.items()}
-    own = [make_users(preferences) for preferences in trained.values()]
-    asked = [make_users(trained[name], crossed[name]) for name in trained]
+    srl_users, even_users = training_pools(trained, crossed)
     with run.stage("training", "stage 2: training SRL (1 of 2), then the intent-blind DRL-even (2 of 2)"):
-        srl = train_composer(key_policy, scenario, pool([*own, *asked]), composition, _training(run, "SRL"))
-        even = train_even_composer(key_even, scenario, pool(own), composition, _training(run, "DRL-even"))
+        srl = train_composer(key_policy, scenario, srl_users, composition, _training(run, "SRL"))
+        even = train_even_composer(key_even, scenario, even_users, composition, _training(run, "DRL-even"))
         curves = {
             name: {"qoe": composer.qoe.tolist(), "fraction": composer.fraction.tolist()}
             for name, composer in {"SRL": srl, "DRL-even": even}.items()

@@ -1,6 +1,6 @@
 """Stage 2 end to end: train composers on a scenario and hold them against the exact optimum (LAMeTA Sec. V, VI-C)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -185,6 +185,19 @@ def measure_single_elams(
         alone = np.repeat(translated[:, index : index + 1], translated.shape[1], axis=1)
         outcomes[f"SRL with {elam}"] = measure(key, actor, params, make_users(preferences, alone))
     return outcomes
+
+
+def training_pools(
+    preferences: Mapping[str, Float[np.ndarray, "_ 4"]], crossed: Mapping[str, Float[np.ndarray, "_ elams 4"]]
+) -> tuple[User, User]:
+    """Users to train SRL and DRL-even on, from the training prompts of all applications.
+
+    SRL meets every user twice: understood perfectly, and as E-LAMs that had not seen the prompt read it (`crossed`,
+    see `cross_translate`). DRL-even hears nothing of intents, so it meets every user once.
+    """
+    own = [make_users(values) for values in preferences.values()]
+    asked = [make_users(values, crossed[name]) for name, values in preferences.items()]
+    return pool([*own, *asked]), pool(own)
 
 
 def pool(parts: Sequence[User]) -> User:

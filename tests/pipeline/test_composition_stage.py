@@ -19,6 +19,7 @@ from lameta_jax.pipeline.composition import (
     measure_single_elams,
     pool,
     train_composer,
+    training_pools,
 )
 from lameta_jax.pipeline.rows import composition_rows
 
@@ -101,3 +102,12 @@ def test_training_in_chunks_reports_progress_and_gives_a_curve(scenario):
         [value_of_every_chain(scenario, user).max() for user in np.concatenate([USERS, USERS])]
     )
     np.testing.assert_allclose(trained.fraction, trained.qoe / mean_best, rtol=1e-5)
+
+
+def test_srl_trains_on_every_user_twice_and_drl_even_once():
+    crossed = {"one": TRANSLATED[:4], "two": TRANSLATED[4:]}
+    srl, even = training_pools({"one": USERS[:4], "two": USERS[4:]}, crossed)
+    np.testing.assert_allclose(srl.preference, np.concatenate([USERS, USERS]), rtol=1e-6)
+    np.testing.assert_allclose(srl.translated[:6], np.stack([USERS, USERS], axis=1), rtol=1e-6)
+    np.testing.assert_allclose(srl.translated[6:], TRANSLATED, rtol=1e-6)
+    np.testing.assert_allclose(even.preference, USERS, rtol=1e-6)
