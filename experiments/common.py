@@ -8,8 +8,9 @@ from importlib import metadata
 from pathlib import Path
 
 import jax
-import numpy as np
-from scipy import stats
+import jax.numpy as jnp
+
+from lameta_jax.composition.evaluate import mean_interval
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "jraph", "distrax")
@@ -34,13 +35,7 @@ def write_results(name: str, results: dict, *, seeds: list[int], started: float)
 
 def interval(values) -> dict[str, float]:
     """Mean with a 95% t interval over independent runs or users."""
-    values = np.asarray(values, dtype=np.float64)
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return {
-        "mean": float(values.mean()),
-        "low": float(values.mean() - half),
-        "high": float(values.mean() + half),
-    }
+    return {name: float(value) for name, value in mean_interval(jnp.asarray(values, float))._asdict().items()}
 
 
 def report(text: str) -> None:

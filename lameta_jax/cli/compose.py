@@ -11,8 +11,9 @@ import tyro
 from lameta_jax.cli.common import read_network, refusing, say, shown_chain, write_json, write_table
 from lameta_jax.cli.evaluate import evaluate_chain, evaluation_rows
 from lameta_jax.cli.intent import AUTO, check_application, intent_rows, read_intent, read_prompt
-from lameta_jax.cli.optimum import MAX_CHAINS, approximate_optimum, count_walks, exact_optimum
+from lameta_jax.cli.optimum import MAX_CHAINS, approximate_optimum, exact_optimum
 from lameta_jax.composition.policy_files import PolicyError, TrainedPolicy, compose_chain, load_policy
+from lameta_jax.network.chains import count_walks
 from lameta_jax.network.network import Scenario
 
 SHIPPED_POLICY = ("data", "policies", "pointer.safetensors")

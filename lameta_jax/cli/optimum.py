@@ -18,7 +18,8 @@ from lameta_jax.cli.common import (
     write_json,
     write_table,
 )
-from lameta_jax.network.network import AgenticNetwork, Request, Scenario
+from lameta_jax.network.chains import count_walks
+from lameta_jax.network.network import Scenario
 from lameta_jax.network.optimum import beam_search
 from lameta_jax.network.optimum import optimum as search_optimum
 
@@ -105,22 +106,6 @@ def approximate_optimum(
         "exact": False,
         "bound": float(best.bound[0]),
     }
-
-
-def count_walks(network: AgenticNetwork, request: Request) -> float:
-    """Walks over links through agents of the requested types: at least as many as chains, quick to count.
-
-    They differ where the request names a type twice, as a walk may then return to an agent.
-    """
-    agent_type, types = np.asarray(network.agent_type), np.asarray(request.types)
-    first, second = np.asarray(network.link_ends).T
-    walks = (agent_type == types[0]).astype(float)
-    for wanted in types[1:]:
-        reached = np.bincount(second, walks[first], len(walks)) + np.bincount(
-            first, walks[second], len(walks)
-        )
-        walks = np.where(agent_type == wanted, reached, 0.0)
-    return float(walks.sum())
 
 
 def _ids(scenario: Scenario, agents: np.ndarray) -> list[str]:

@@ -66,6 +66,22 @@ def has_chain(network: AgenticNetwork, request: Request) -> bool:
     return next(_blocks(network, request, 4096), None) is not None
 
 
+def count_walks(network: AgenticNetwork, request: Request) -> float:
+    """Walks over links through agents of the requested types: at least as many as chains, quick to count.
+
+    They differ where the request names a type twice, as a walk may then return to an agent.
+    """
+    agent_type, types = np.asarray(network.agent_type), np.asarray(request.types)
+    first, second = np.asarray(network.link_ends).T
+    walks = (agent_type == types[0]).astype(float)
+    for wanted in types[1:]:
+        reached = np.bincount(second, walks[first], len(walks)) + np.bincount(
+            first, walks[second], len(walks)
+        )
+        walks = np.where(agent_type == wanted, reached, 0.0)
+    return float(walks.sum())
+
+
 def _as_table(block: _Block) -> ChainTable:
     return ChainTable(*(jnp.asarray(part, dtype=jnp.int32) for part in block))
 

@@ -107,6 +107,18 @@ def stdin(monkeypatch, tmp_path):
         yield put
 
 
+@pytest.fixture(scope="session")
+def listening_program():
+    """`lameta` for `python -c`, which hears Ctrl-C.
+
+    Whoever started the tests in the background may have it ignored, which children inherit.
+    """
+    return (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from lameta_jax.cli import main; sys.exit(main())"
+    )
+
+
 @pytest.fixture
 def network_file(tmp_path):
     """Writes the content of a network file."""

@@ -10,17 +10,11 @@ import pytest
 
 from lameta_jax.cli import main
 
-# Whoever started the tests in the background may have had Ctrl-C ignored, which children inherit.
-LISTENING = (
-    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "from lameta_jax.cli import main; sys.exit(main())"
-)
 
-
-def test_ctrl_c_leaves_a_readable_partial_summary_and_says_so(tmp_path):
+def test_ctrl_c_leaves_a_readable_partial_summary_and_says_so(listening_program, tmp_path):
     out = tmp_path / "run"
     process = subprocess.Popen(
-        [sys.executable, "-c", LISTENING, "demo", "--out", str(out)],
+        [sys.executable, "-c", listening_program, "demo", "--out", str(out)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

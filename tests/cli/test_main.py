@@ -96,17 +96,12 @@ def test_an_interruption_is_one_line(lameta, monkeypatch):
     assert run == (130, "", "lameta: interrupted\n")
 
 
-def test_an_interrupted_program_leaves_one_line(tmp_path):
+def test_an_interrupted_program_leaves_one_line(listening_program, tmp_path):
     os.mkfifo(tmp_path / "net.yaml")
-    # Whoever started the tests in the background may have had Ctrl-C ignored, which children inherit.
-    listening = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from lameta_jax.cli import main; sys.exit(main())"
-    )
     program = [
         sys.executable,
         "-c",
-        listening,
+        listening_program,
         "evaluate",
         "--network",
         tmp_path / "net.yaml",

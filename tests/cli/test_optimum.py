@@ -1,13 +1,10 @@
 """`lameta optimum` against plain enumeration by the twin."""
 
-import jax
 import pytest
 from reference import network_twin as twin
 from reference.network_cases import changed, random_network, small_network
 
 from lameta_jax.cli import optimum as command
-from lameta_jax.cli.optimum import count_walks
-from lameta_jax.network.schema import parse_scenario
 
 REQUEST = ("t0", "t1", "t2", "t0", "t1")
 
@@ -82,24 +79,6 @@ def test_too_many_chains_are_refused_before_the_search(lameta, network_file, mon
     monkeypatch.setattr(command, "MAX_CHAINS", 1)
     refusal = lameta("optimum", "--network", network_file(small_network()), "--preference", "1,0,0,0").refusal
     assert "--beam" in refusal and "up to 2 chains" in refusal
-
-
-@pytest.mark.parametrize("request_", [["t0"], ["t0", "t1"], ["t0", "t1", "t2"], ["t0", "t1", "t2", "t1"]])
-def test_walks_are_counted_right(request_):
-    mapping = random_network(0, request=request_)
-    agents, links = mapping["agents"], mapping["links"]
-    linked = {frozenset(link["between"]) for link in links}
-    walks = [[agent["id"]] for agent in agents if agent["type"] == request_[0]]
-    for wanted in request_[1:]:
-        walks = [
-            [*walk, agent["id"]]
-            for walk in walks
-            for agent in agents
-            if agent["type"] == wanted and frozenset((walk[-1], agent["id"])) in linked
-        ]
-    with jax.enable_x64(True):
-        scenario = parse_scenario(mapping, "case")
-    assert count_walks(scenario.network, scenario.request) == len(walks)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reference import network_twin as twin
 from reference.network_cases import random_network, small_network
 
-from lameta_jax.network.chains import has_chain
+from lameta_jax.network.chains import count_walks, has_chain
 from lameta_jax.network.files import parse_scenario
 from lameta_jax.network.network import NetworkError
 from lameta_jax.network.optimum import beam_search, enumerate_chains, iterate_chains, optimum
@@ -178,3 +178,21 @@ def test_memory_of_the_enumeration_is_bounded_by_the_chunk():
         count += chunk.agents.shape[0]
         assert chunk.agents.shape[0] <= 1000
     assert count == 60 * 59 * 58
+
+
+@pytest.mark.parametrize("request_", [["t0"], ["t0", "t1"], ["t0", "t1", "t2"], ["t0", "t1", "t2", "t1"]])
+def test_walks_are_counted_right(request_):
+    mapping = random_network(0, request=request_)
+    agents, links = mapping["agents"], mapping["links"]
+    linked = {frozenset(link["between"]) for link in links}
+    walks = [[agent["id"]] for agent in agents if agent["type"] == request_[0]]
+    for wanted in request_[1:]:
+        walks = [
+            [*walk, agent["id"]]
+            for walk in walks
+            for agent in agents
+            if agent["type"] == wanted and frozenset((walk[-1], agent["id"])) in linked
+        ]
+    with jax.enable_x64(True):
+        scenario = parse_scenario(mapping, "case")
+    assert count_walks(scenario.network, scenario.request) == len(walks)
