@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from lameta_jax.composition.evaluate import mean_interval
+from lameta_jax.statistics import mean_interval
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "jraph", "distrax")

@@ -1,6 +1,8 @@
-"""Choose the E-LAM hyperparameters by five-fold cross-validation; no benchmark test prompt is read.
+"""Choose the E-LAM hyperparameters on prompts of the history; no benchmark test prompt is read.
 
-Every fold leaves out a fifth of the application's D_IoKD: the raw model does not see it in the history either.
+An application's validation prompts are those of its own records in the history that its filter (20) leaves out: D_IoKD
+does not hold them, and the teacher was shown none of them when it wrote the synthetic samples. The raw model trains on
+the history, so it is trained five times, each time without a fifth of them.
 Writes experiments/results/select_distillation.json.
 """
 
@@ -13,6 +15,7 @@ from common import report, write_results
 
 from lameta_jax.distillation.metrics import translation_error
 from lameta_jax.distillation.train import IoKDConfig, TrainerConfig
+from lameta_jax.elam.model import ELAM_LAYERS, Distilled
 from lameta_jax.elam.sentence_encoder import SentenceEncoder
 from lameta_jax.intents.corpus import BENCHMARKS
 from lameta_jax.intents.teacher import RecordedTeacher
@@ -27,6 +30,7 @@ from lameta_jax.pipeline.intents import (
 )
 
 FOLDS = 5
+TARGETS = (500, 1000)
 PRETRAINING = {
     f"steps={steps} weight_decay={decay}": TrainerConfig(num_steps=steps, weight_decay=decay)
     for steps, decay in [(100, 1.0), (200, 1.0), (200, 2.0)]
@@ -43,56 +47,100 @@ IOKD = {
         (0.1, 1.0, 0.03, 200, 1.0),
         (0.1, 1.0, 0.1, 200, 1.0),
         (0.1, 1.0, 1.0, 200, 1.0),
-        (0.03, 1.0, 0.1, 200, 1.0),
-        (0.1, 0.0, 0.1, 200, 1.0),
-        (0.1, 1.0, 0.1, 200, 2.0),
-        (0.1, 1.0, 0.1, 400, 1.0),
+        (0.1, 0.0, 0.03, 200, 1.0),
+        (0.1, 1.0, 0.03, 200, 2.0),
+        (0.1, 1.0, 0.03, 400, 1.0),
     ]
 }
+
+Raw = dict[tuple[str, str, int], Distilled]  # by application, size and fold
 
 
 def split(group: Labelled, keep: np.ndarray) -> Labelled:
     return Labelled(tuple(np.array(group.records, dtype=object)[keep]), group.levels[keep])
 
 
-def fold_errors(data: IntentData, config: IntentConfig, method: str, size: str) -> dict[str, float]:
-    """Mean held-out MSE over the folds, per application."""
-    errors = {}
+def validation_folds(data: IntentData) -> dict[str, np.ndarray]:
+    """Per application, the fold of every record of the history; -1 where it is not for validation."""
+    folds = {}
     for name, application in data.applications.items():
-        order = np.random.default_rng(0).permutation(len(application.training.records)) % FOLDS
+        used = {record.id for record in application.training.records}
+        own = [record.application == name and record.id not in used for record in data.history.records]
+        places = np.flatnonzero(own)
+        folds[name] = np.full(len(own), -1)
+        folds[name][places] = np.random.default_rng(0).permutation(len(places)) % FOLDS
+        report(f"{name}: {len(places)} validation prompts")
+    return folds
+
+
+def train_raw(data: IntentData, folds: dict[str, np.ndarray], size: str, config: IntentConfig) -> Raw:
+    return {
+        (name, size, fold): distil_raw(
+            jax.random.key(fold), size, split(data.history, folds[name] != fold), config
+        )
+        for name in data.applications
+        for fold in range(FOLDS)
+    }
+
+
+def errors(
+    data: IntentData, folds: dict[str, np.ndarray], raw: Raw, size: str, config: IntentConfig | None = None
+) -> dict[str, float]:
+    """Mean validation MSE per application of the raw models, or of what IoKD makes of them."""
+    found = {}
+    for name, application in data.applications.items():
         values = []
         for fold in range(FOLDS):
-            held_out = split(application.training, order == fold)
-            hidden = {record.id for record in held_out.records}
-            history = split(
-                data.history, np.array([record.id not in hidden for record in data.history.records])
+            held_out, history = (
+                split(data.history, keep) for keep in (folds[name] == fold, folds[name] != fold)
             )
-            model = distil_raw(jax.random.key(fold), size, history, config)
-            if method == "iokd":
-                rest = application._replace(training=split(application.training, order != fold))
-                model, _ = distil_iokd(model, rest, history, config)
+            model = raw[name, size, fold]
+            if config is not None:
+                model, _ = distil_iokd(model, application, history, config)
             predicted = read_intents(model, held_out.levels)
             values.append(translation_error(predicted.preferences, held_out.preferences).mse)
-        errors[name] = float(np.mean(values))
-    return errors
+        found[name] = float(np.mean(values))
+    return found
+
+
+def best(results: dict[str, dict[str, float]]) -> str:
+    return min(results, key=lambda label: sum(results[label].values()))
 
 
 def main() -> None:
-    started = time.time()
-    config = IntentConfig()
+    started, config = time.time(), IntentConfig()
     report("encoding the corpus")
-    data = prepare_intents(SentenceEncoder(), RecordedTeacher(), BENCHMARKS, config)
-    results: dict[str, dict] = {"raw": {}, "iokd": {}}
+    encoder = SentenceEncoder()
+    prepared = {
+        target: prepare_intents(encoder, RecordedTeacher(), BENCHMARKS, replace(config, target=target))
+        for target in TARGETS
+    }
+    data = prepared[config.target]
+    folds = validation_folds(data)
+    results: dict[str, dict[str, dict[str, float]]] = {"raw, large": {}, "iokd, large": {}}
+    trained = {}
     for label, trainer in PRETRAINING.items():
-        results["raw"][label] = fold_errors(data, replace(config, pretraining=trainer), "raw", "large")
-        report(f"raw {label}: {results['raw'][label]}")
-    best = min(PRETRAINING, key=lambda label: sum(results["raw"][label].values()))
-    config = replace(config, pretraining=PRETRAINING[best])
+        trained[label] = train_raw(data, folds, "large", replace(config, pretraining=trainer))
+        results["raw, large"][label] = errors(data, folds, trained[label], "large")
+        report(f"raw {label}: {results['raw, large'][label]}")
+    pretraining = best(results["raw, large"])
+    raw = trained[pretraining]
     for label, iokd in IOKD.items():
-        results["iokd"][label] = fold_errors(data, replace(config, iokd=iokd), "iokd", "large")
-        report(f"iokd {label}: {results['iokd'][label]}")
-    chosen = {"raw": best, "iokd": min(IOKD, key=lambda label: sum(results["iokd"][label].values()))}
-    summary = {"elam": "large", "folds": FOLDS, "held_out_mse": results, "chosen": chosen}
+        chosen = replace(config, iokd=iokd)
+        results["iokd, large"][label] = errors(data, folds, raw, "large", chosen)
+        report(f"iokd {label}: {results['iokd, large'][label]}")
+    iokd = best(results["iokd, large"])
+    config = replace(config, pretraining=PRETRAINING[pretraining], iokd=IOKD[iokd])
+    for size in ELAM_LAYERS:
+        raw = raw if size == "large" else train_raw(data, folds, size, config)
+        results[f"target, {size}"] = {
+            str(target): errors(prepared[target], folds, raw, size, config) for target in TARGETS
+        }
+        report(f"target, {size}: {results[f'target, {size}']}")
+    chosen = {"raw": pretraining, "iokd": iokd} | {
+        f"target, {size}": best(results[f"target, {size}"]) for size in ELAM_LAYERS
+    }
+    summary = {"folds": FOLDS, "validation_mse": results, "chosen": chosen}
     report(
         f"wrote {write_results('select_distillation', summary, seeds=list(range(FOLDS)), started=started)}"
     )

@@ -7,10 +7,11 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "lameta_jax"
 
-HELPERS = {"functional", "scale"}
+HELPERS = {"functional", "scale", "statistics"}
 ARROWS = {
     "types": set(),
     "functional": set(),
+    "statistics": set(),
     "scale": {"functional"},
     "network": {"types"} | HELPERS,
     "composition": {"types", "network"} | HELPERS,

@@ -1,10 +1,9 @@
-"""What a composer achieves: rollouts, optimality gap, confidence intervals."""
+"""What a composer achieves: rollouts and the optimality gap."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import betainc
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from lameta_jax.composition.env import EnvParams, final_factors, reset, slot_params, step
@@ -25,12 +24,6 @@ class Evaluation(NamedTuple):
     factors: ChainFactors  # of the chain; meaningless where it did not succeed
     succeeded: Bool[Array, "*users"]  # (18d)
     feasible: Bool[Array, "*users"]  # (18b)-(18d)
-
-
-class Interval(NamedTuple):
-    mean: Float[Array, ""]
-    low: Float[Array, ""]
-    high: Float[Array, ""]
 
 
 @jax.jit
@@ -109,37 +102,3 @@ def optimality(qoe: Float[Array, "*users"], optimum_qoe: Float[Array, "*users"])
     Users whose optimum is not positive have no meaningful fraction: NaN.
     """
     return jnp.where(optimum_qoe > 0, qoe / jnp.where(optimum_qoe > 0, optimum_qoe, 1.0), jnp.nan)
-
-
-def mean_interval(values: Float[Array, " samples"], confidence: float = 0.95) -> Interval:
-    """Mean with its confidence interval by Student's t; infinitely wide for a single sample.
-
-    >>> [round(float(x), 3) for x in mean_interval(jnp.array([1.0, 2.0, 3.0]))]    # 2 -+ 4.303 * 1 / sqrt(3)
-    [2.0, -0.484, 4.484]
-    """
-    count = values.shape[0]
-    mean = jnp.mean(values)
-    if count < 2:
-        return Interval(mean, jnp.full_like(mean, -jnp.inf), jnp.full_like(mean, jnp.inf))
-    half_width = _student_quantile(confidence, count - 1) * jnp.std(values, ddof=1) / count**0.5
-    return Interval(mean, mean - half_width, mean + half_width)
-
-
-@jax.jit
-def _student_quantile(confidence: float | Array, degrees: int | Array) -> Float[Array, ""]:
-    """t with P(|T| <= t) = confidence, by bisection.
-
-    P(|T| > t) = I_x(degrees / 2, 1 / 2) with x = degrees / (degrees + t^2), the regularised incomplete beta.
-    """
-    outside = jnp.asarray(1.0 - confidence, dtype=float)
-    a, b = jnp.asarray(degrees / 2, dtype=float), jnp.asarray(0.5, dtype=float)
-
-    def halve(_, bounds):
-        low, high = bounds
-        middle = (low + high) / 2
-        too_much = betainc(a, b, middle) > outside
-        return jnp.where(too_much, low, middle), jnp.where(too_much, middle, high)
-
-    low, high = jax.lax.fori_loop(0, 60, halve, (jnp.zeros_like(a), jnp.ones_like(a)))
-    x = (low + high) / 2
-    return jnp.sqrt(degrees * (1 - x) / x)

@@ -40,7 +40,9 @@ class IntentConfig:
     min_similarity: dict[str, float] = field(  # tau_min of (20), per application
         default_factory=lambda: {"multimedia": 0.35, "qa": 0.30}
     )
-    target: int = 500  # size of D_IoKD; the teacher adds what real samples leave open
+    # Size of D_IoKD; the teacher adds what real samples leave open. The recorded one has 500 samples per
+    # application, and cross-validation wants them all (experiments/select_distillation.py).
+    target: int = 1000
     pretraining: TrainerConfig = TrainerConfig()
     iokd: IoKDConfig = IoKDConfig()
 

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from lameta_jax.composition.evaluate import mean_interval
 from lameta_jax.distillation.metrics import TranslationError, annotator_noise_floor, translation_error
 from lameta_jax.distillation.probe import ridge_probe
 from lameta_jax.elam.model import Distilled
@@ -16,6 +15,7 @@ from lameta_jax.intents.preference import EVEN, parse_answer
 from lameta_jax.intents.teacher import Teacher
 from lameta_jax.pipeline.composition import Outcome, fractions
 from lameta_jax.pipeline.intents import ApplicationData, Labelled, Predictions, read_intents
+from lameta_jax.statistics import mean_interval
 
 Row = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Evaluation: intervals, fractions of the optimum, chains valued by another preference, many slots."""
+"""Evaluation: fractions of the optimum, chains valued by another preference, many slots."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,6 @@ from lameta_jax.composition.env import make_env_params, slot_params
 from lameta_jax.composition.evaluate import (
     evaluate,
     evaluate_slots,
-    mean_interval,
     optimality,
     value_chains,
 )
@@ -22,24 +21,6 @@ from lameta_jax.network.files import parse_scenario
 
 FOUR = parse_scenario(four_agents(), "four")
 SIX = parse_scenario(six_agents(), "six")
-
-
-@pytest.mark.parametrize(
-    ("count", "confidence", "quantile"),  # of Student's t with count - 1 degrees, from the tables
-    [(2, 0.95, 12.706), (3, 0.95, 4.303), (6, 0.95, 2.571), (6, 0.99, 4.032), (41, 0.95, 2.021)],
-)
-def test_intervals_are_students(count, confidence, quantile):
-    values = np.arange(count, dtype=float)
-    interval = mean_interval(jnp.array(values), confidence)
-    half = quantile * values.std(ddof=1) / count**0.5
-    assert float(interval.mean) == pytest.approx(values.mean())
-    assert float(interval.high - interval.mean) == pytest.approx(half, rel=1e-3)
-    assert float(interval.mean - interval.low) == pytest.approx(half, rel=1e-3)
-
-
-def test_one_sample_says_nothing_about_spread():
-    interval = mean_interval(jnp.array([3.0]))
-    assert float(interval.mean) == 3 and np.isinf(interval.low) and np.isinf(interval.high)
 
 
 def test_fractions_of_the_optimum():
