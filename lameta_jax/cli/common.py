@@ -111,6 +111,20 @@ def read_preference(text: str) -> tuple[float, ...]:
         return check_preference(numbers, "--preference")
 
 
+def has_prices(scenario: "Scenario") -> bool:
+    """Whether any agent has a price."""
+    return bool((scenario.network.price > 0).any())
+
+
+def read_price_weight(value: float, scenario: "Scenario") -> float:
+    """The QoE that a US$ costs, >= 0; says so where it changes nothing."""
+    if not (math.isfinite(value) and value >= 0):
+        raise BadInputError(f"--price-weight: {value} must be finite and >= 0")
+    if value and not has_prices(scenario):
+        say(f"no agent of network {scenario.name} has a price, so --price-weight changes nothing")
+    return value
+
+
 def read_chain(text: str, scenario: "Scenario") -> tuple[int, ...]:
     """Agent ids separated by commas (or a JSON list, for ids that hold commas) as indices of agents."""
     index_of = {agent_id: index for index, agent_id in enumerate(scenario.agent_ids)}

@@ -14,9 +14,11 @@ import tyro
 from jaxtyping import Array, Bool, Float, Int
 
 from lameta_jax.cli.common import (
+    has_prices,
     read_chain,
     read_network,
     read_preference,
+    read_price_weight,
     shown_chain,
     write_json,
     write_table,
@@ -25,6 +27,7 @@ from lameta_jax.network.network import AgenticNetwork, Request, Scenario, chain_
 from lameta_jax.network.qoe import (
     ChainFactors,
     chain_factors,
+    chain_price,
     meets_constraints,
     objective_qoe,
     subjective_qoe,
@@ -42,6 +45,7 @@ class EvaluateConfig:
     preference: Annotated[str, tyro.conf.arg(metavar="C,B,L,P")] = "0.25,0.25,0.25,0.25"
     """weights of capability, information loss, latency and outage; they sum to 1"""
     qoe_form: Literal["power", "printed"] = "power"  # how the preference shapes QoE
+    price_weight: float = 0.0  # subjective QoE that a US$ costs; the agents' prices are in the network file
     json: tyro.conf.FlagCreatePairsOff[bool] = False  # print one JSON object
 
 
@@ -53,6 +57,7 @@ class _Value(NamedTuple):
     objective: Float[Array, ""]
     subjective: Float[Array, ""]
     fast_and_capable: Bool[Array, ""]
+    price: Float[Array, ""]
 
 
 def evaluate(config: EvaluateConfig) -> None:
@@ -60,7 +65,9 @@ def evaluate(config: EvaluateConfig) -> None:
     with jax.enable_x64(True):
         preference = read_preference(config.preference)
         scenario = read_network(config.network)
-        result = evaluate_chain(scenario, read_chain(config.chain, scenario), preference, config.qoe_form)
+        price_weight = read_price_weight(config.price_weight, scenario)
+        chain = read_chain(config.chain, scenario)
+        result = evaluate_chain(scenario, chain, preference, config.qoe_form, price_weight)
     if config.json:
         write_json(result)
     else:
@@ -68,12 +75,17 @@ def evaluate(config: EvaluateConfig) -> None:
 
 
 def evaluate_chain(
-    scenario: Scenario, chain: Sequence[int], preference: Sequence[float], form: str = "power"
+    scenario: Scenario,
+    chain: Sequence[int],
+    preference: Sequence[float],
+    form: str = "power",
+    price_weight: float = 0.0,
 ) -> dict[str, Any]:
     """Factors, QoE and violations of a chain of any length, as the JSON output holds them.
 
-    The objective QoE is LAMeTA eq. (15), the subjective one that of `form`; both are -1 for a chain that breaks
-    (18b), (18c) or (18d). The information loss of a chain with a missing link is None.
+    The objective QoE is LAMeTA eq. (15), the subjective one that of `form` less `price_weight` times the price;
+    both are -1 for a chain that breaks (18b), (18c) or (18d). The information loss of a chain with a missing
+    link is None; the price is there if any agent of the network has one.
     """
     network, request = scenario.network, scenario.request
     if network.link_ber.shape[0] == 0:  # one to look up in vain
@@ -90,8 +102,9 @@ def evaluate_chain(
         "information_loss": information_loss if linked.all() else None,
         "latency": latency,
         "outage": outage,
+        **({"price": float(value.price)} if has_prices(scenario) else {}),
         "qoe": FAILURE_QOE if broken else float(value.objective),
-        "subjective_qoe": FAILURE_QOE if broken else float(value.subjective),
+        "subjective_qoe": FAILURE_QOE if broken else float(value.subjective - price_weight * value.price),
         "feasible": not broken,
         "violations": broken,
     }
@@ -106,6 +119,7 @@ def evaluation_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("information loss", "-" if loss is None else f"{loss:.6g}"),
         ("latency", f"{result['latency']:.6g} min"),
         ("outage", f"{result['outage']:.6g}"),
+        *([("price", f"{result['price']:.6g} US$")] if "price" in result else []),
         ("objective QoE", f"{result['qoe']:.6g}"),
         ("subjective QoE", f"{result['subjective_qoe']:.6g}"),
         ("feasible", "yes" if result["feasible"] else "no"),
@@ -130,6 +144,7 @@ def _value(
         objective_qoe(factors, request.capability_threshold),
         subjective_qoe(factors, preference, request.capability_threshold, form),
         meets_constraints(factors, request),
+        chain_price(network, chain),
     )
 
 

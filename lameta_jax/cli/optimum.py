@@ -11,8 +11,10 @@ import tyro
 
 from lameta_jax.cli.common import (
     BadInputError,
+    has_prices,
     read_network,
     read_preference,
+    read_price_weight,
     say,
     shown_chain,
     write_json,
@@ -22,6 +24,7 @@ from lameta_jax.network.chains import count_walks
 from lameta_jax.network.network import Scenario
 from lameta_jax.network.optimum import beam_search
 from lameta_jax.network.optimum import optimum as search_optimum
+from lameta_jax.network.qoe import chain_price
 
 MAX_CHAINS = 20_000_000  # minutes on two cores
 MAX_TOP, MAX_WIDTH = 1000, 10_000
@@ -36,6 +39,7 @@ class OptimumConfig:
     """weights of capability, information loss, latency and outage; they sum to 1"""
     top: int = 5  # how many chains: the best one and its alternatives
     qoe_form: Literal["power", "printed"] = "power"  # how the preference shapes QoE
+    price_weight: float = 0.0  # QoE that a US$ costs; the agents' prices are in the network file
     beam: int = 0
     """search with a beam of this width instead, for networks with too many chains: one chain, which need not be the
     best, and a bound that no chain exceeds"""
@@ -51,8 +55,9 @@ def optimum(config: OptimumConfig) -> None:
     with jax.enable_x64(True):
         preference = read_preference(config.preference)
         scenario = read_network(config.network)
+        weight = read_price_weight(config.price_weight, scenario)
         if config.beam:
-            result = approximate_optimum(scenario, preference, config.qoe_form, config.beam)
+            result = approximate_optimum(scenario, preference, config.qoe_form, config.beam, weight)
         else:
             chains = count_walks(scenario.network, scenario.request)
             if chains > MAX_CHAINS:
@@ -60,7 +65,7 @@ def optimum(config: OptimumConfig) -> None:
                     f"{config.network}: up to {chains:.2g} chains are too many for exact search (at most "
                     f"{MAX_CHAINS:.0e}); --beam 64 finds a good one and a bound on the best"
                 )
-            result = exact_optimum(scenario, preference, config.qoe_form, config.top)
+            result = exact_optimum(scenario, preference, config.qoe_form, config.top, weight)
     if result["chain"] is None:
         say(f"{config.network}: no chain found that meets (18b) and (18c)")
     if config.json:
@@ -70,13 +75,19 @@ def optimum(config: OptimumConfig) -> None:
 
 
 def exact_optimum(
-    scenario: Scenario, preference: Sequence[float], form: str = "power", top: int = 1
+    scenario: Scenario,
+    preference: Sequence[float],
+    form: str = "power",
+    top: int = 1,
+    price_weight: float = 0.0,
 ) -> dict[str, Any]:
     """The best chain and the next `top` - 1, as the JSON output holds them; chain None where none is feasible."""
     preferences = jnp.asarray([preference], dtype=float)
-    best = search_optimum(scenario.network, scenario.request, preferences, top=top, form=form)
+    best = search_optimum(
+        scenario.network, scenario.request, preferences, top=top, form=form, price_weight=price_weight
+    )
     found = [
-        {"chain": _ids(scenario, agents), "subjective_qoe": float(qoe)}
+        {"chain": _ids(scenario, agents), "subjective_qoe": float(qoe)} | _price(scenario, agents)
         for agents, qoe in zip(np.asarray(best.agents[0]), np.asarray(best.qoe[0]), strict=True)
         if agents[0] >= 0
     ]
@@ -90,12 +101,22 @@ def exact_optimum(
 
 
 def approximate_optimum(
-    scenario: Scenario, preference: Sequence[float], form: str = "power", width: int = 64
+    scenario: Scenario,
+    preference: Sequence[float],
+    form: str = "power",
+    width: int = 64,
+    price_weight: float = 0.0,
 ) -> dict[str, Any]:
     """The best chain that a beam finds, and a bound on the best there is; chain None where it finds none."""
     preferences = jnp.asarray([preference], dtype=float)
     best = beam_search(
-        scenario.network, scenario.request, preferences, width=width, form=form, failure_qoe=float("nan")
+        scenario.network,
+        scenario.request,
+        preferences,
+        width=width,
+        form=form,
+        failure_qoe=float("nan"),
+        price_weight=price_weight,
     )
     found = int(best.agents[0, 0]) >= 0
     return {
@@ -105,7 +126,15 @@ def approximate_optimum(
         "evaluated": None,
         "exact": False,
         "bound": float(best.bound[0]),
+        **(_price(scenario, np.asarray(best.agents[0])) if found else {}),
     }
+
+
+def _price(scenario: Scenario, agents: np.ndarray) -> dict[str, float]:
+    """The price of a chain, if any agent of the network has one."""
+    return (
+        {"price": float(chain_price(scenario.network, jnp.asarray(agents)))} if has_prices(scenario) else {}
+    )
 
 
 def _ids(scenario: Scenario, agents: np.ndarray) -> list[str]:
@@ -114,11 +143,11 @@ def _ids(scenario: Scenario, agents: np.ndarray) -> list[str]:
 
 def _write_people(result: dict[str, Any]) -> None:
     ranked = [result, *result["alternatives"]]
-    rows = [("rank", "subjective QoE", "chain")]
-    rows += [
-        (str(rank), f"{entry['subjective_qoe']:.6g}", shown_chain(entry["chain"]))
-        for rank, entry in enumerate(ranked, start=1)
-    ]
+    price = ("price (US$)",) if "price" in result else ()
+    rows = [("rank", "subjective QoE", *price, "chain")]
+    for rank, entry in enumerate(ranked, start=1):
+        price = (f"{entry['price']:.6g}",) if "price" in entry else ()
+        rows.append((str(rank), f"{entry['subjective_qoe']:.6g}", *price, shown_chain(entry["chain"])))
     write_table(rows)
     if result["exact"]:
         print(f"{result['evaluated']} chains, {result['feasible']} of them feasible")

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lameta_jax.network.chains import has_chain
-from lameta_jax.network.network import AgenticNetwork, NetworkError, Request, Scenario
+from lameta_jax.network.network import AgenticNetwork, MadeBy, NetworkError, Request, Scenario
 
 # One number per agent or link, in float64.
 Column = Sequence[float] | np.ndarray
@@ -32,6 +32,8 @@ def assemble_scenario(
     max_latency: float,
     elam_names: Sequence[str] = ("small", "large"),
     elam_fees: Sequence[float] = (0.01, 0.05),
+    price: Column | None = None,
+    made_by: MadeBy | None = None,
 ) -> Scenario:
     """Build a scenario from float64 columns, in JAX's default float type.
 
@@ -40,6 +42,7 @@ def assemble_scenario(
       agent_types: type of each agent, by name; `request` names types in order.
       link_ends: pairs of agent indices [links, 2], in any order within a pair.
       capability, service_rate, ...: one entry per agent; units as in `AgenticNetwork`.
+      price: likewise; None: nothing is charged.
 
     Raises:
       NetworkError: an agent is unstable (rho >= 1), no agent has a requested type, or no chain serves
@@ -61,6 +64,7 @@ def assemble_scenario(
         service_cv=jnp.asarray(service_cv, dtype=float),
         observations=jnp.asarray(observations, dtype=float),
         outages=jnp.asarray(outages, dtype=float),
+        price=jnp.asarray(np.zeros(len(agent_ids)) if price is None else price, dtype=float),
         link_ends=jnp.asarray(np.sort(np.reshape(link_ends, (-1, 2)), axis=1), dtype=jnp.int32),
         link_ber=jnp.asarray(link_ber, dtype=float),
         arrival_rate=jnp.asarray(arrival_rate, dtype=float),
@@ -83,6 +87,7 @@ def assemble_scenario(
         type_names=type_names,
         elam_names=tuple(elam_names),
         elam_fees=jnp.asarray(elam_fees, dtype=float),
+        made_by=made_by,
     )
 
 

@@ -12,6 +12,7 @@ from lameta_jax.network.network import AgenticNetwork, NeighbourTable, Request, 
 from lameta_jax.network.outage import crash_probability, overload_probability
 from lameta_jax.network.qoe import ChainFactors, meets_constraints, subjective_qoe
 from lameta_jax.network.queueing import agent_latency
+from lameta_jax.types import Scalar
 
 USERS_AT_ONCE = 64  # users searched at the same time; each holds width times the largest degree candidates
 # Room for rounding in a bound, in units of the float type's precision.
@@ -34,6 +35,7 @@ class _Part(NamedTuple):
     latency: Float[Array, "*batch"]  # minutes
     crash: Float[Array, "*batch"]  # probability of any crash
     overload: Float[Array, "*batch"]  # that of the slowest agent, (11)-(13): the largest of all
+    price: Float[Array, "*batch"]  # US$
 
 
 class _Beam(NamedTuple):
@@ -53,6 +55,7 @@ def beam_search(
     width: int = 64,
     form: str = "power",
     failure_qoe: float = -1.0,
+    price_weight: Scalar = 0.0,
 ) -> BeamResult:
     """The best chain that a beam of `width` partial chains finds for each preference.
 
@@ -65,9 +68,10 @@ def beam_search(
       width: partial chains kept per user and hop.
       form: how QoE is felt, one of QOE_FORMS.
       failure_qoe: reported where no feasible chain was found, and as the bound where there can be none.
+      price_weight: QoE that a US$ is worth, >= 0; a chain is valued by its QoE minus that times its price.
     """
     table = neighbour_table(network.agent_type.shape[0], np.asarray(network.link_ends))
-    agents, qoe, bound = _search_all(network, request, preferences, table, width, form)
+    agents, qoe, bound = _search_all(network, request, preferences, table, width, form, price_weight)
     return BeamResult(agents, *(jnp.where(jnp.isneginf(value), failure_qoe, value) for value in (qoe, bound)))
 
 
@@ -79,6 +83,7 @@ def _search_all(
     table: NeighbourTable,
     width: int,
     form: str,
+    price_weight: Scalar,
 ) -> BeamResult:
     alone = _Part(
         capability=network.capability,
@@ -86,11 +91,12 @@ def _search_all(
         latency=agent_latency(network.arrival_rate, network.service_rate, network.service_cv),
         crash=crash_probability(network.outages, network.observations),
         overload=overload_probability(network.arrival_rate, network.service_rate),
+        price=network.price,
     )
     to_go = _best_remaining(network, request, table, alone)
 
     def search(preference):
-        return _search(network, request, preference, table, alone, to_go, width, form)
+        return _search(network, request, preference, table, alone, to_go, width, form, price_weight)
 
     return jax.lax.map(search, preferences, batch_size=USERS_AT_ONCE)
 
@@ -104,6 +110,7 @@ def _search(
     to_go: list[_Part],
     width: int,
     form: str,
+    price_weight: Scalar,
 ) -> BeamResult:
     """One user's search: keep the most promising partial chains hop by hop, value the complete ones."""
     num_agents, hops = network.agent_type.shape[0], request.types.shape[0]
@@ -117,14 +124,15 @@ def _search(
     dropped = jnp.array(-jnp.inf, preference.dtype)
     for hop in range(hops - 1):
         remaining = jax.tree.map(lambda values, last=beam.agents[:, -1]: values[last], to_go[hop])
-        promise = _optimistic_qoe(request, preference, _join(beam.part, remaining), form)
+        promise = _optimistic_worth(request, preference, _join(beam.part, remaining), form, price_weight)
         beam, lost = _keep_best(beam, jnp.where(beam.alive, promise, -jnp.inf), width)
         dropped = jnp.maximum(dropped, lost)
         beam = _extend(beam, network, request.types[hop + 1], table, alone)
 
     factors = _factors(beam.part, hops)
     felt = subjective_qoe(factors, preference, request.capability_threshold, form)
-    value = jnp.where(beam.alive & meets_constraints(factors, request), felt, -jnp.inf)
+    worth = felt - price_weight * beam.part.price
+    value = jnp.where(beam.alive & meets_constraints(factors, request), worth, -jnp.inf)
     best = jnp.argmax(value)
     agents = jnp.where(jnp.isneginf(value[best]), -1, beam.agents[best])
     slack = ROUNDING * jnp.finfo(value.dtype).eps * (1 + jnp.abs(dropped))
@@ -143,6 +151,7 @@ def _best_remaining(
         latency=jnp.zeros_like(capability),
         crash=jnp.zeros_like(capability),
         overload=jnp.zeros_like(capability),
+        price=jnp.zeros_like(capability),
     )
     to_go = [nothing]
     for hop in range(request.types.shape[0] - 1, 0, -1):
@@ -155,15 +164,19 @@ def _best_remaining(
             latency=jnp.min(jnp.where(possible, after.latency, jnp.inf), axis=1),
             crash=jnp.min(jnp.where(possible, after.crash, 1), axis=1),
             overload=jnp.min(jnp.where(possible, after.overload, 1), axis=1),
+            # Not infinite where nothing is possible: 0 times it would be no number. The latency says it.
+            price=jnp.where(
+                jnp.any(possible, axis=1), jnp.min(jnp.where(possible, after.price, jnp.inf), axis=1), 0.0
+            ),
         )
         to_go.insert(0, best)
     return to_go
 
 
-def _optimistic_qoe(
-    request: Request, preference: Float[Array, "4"], best: _Part, form: str
+def _optimistic_worth(
+    request: Request, preference: Float[Array, "4"], best: _Part, form: str, price_weight: Scalar
 ) -> Float[Array, " chains"]:
-    """An upper bound on the QoE of any feasible chain whose factors are no better than `best`.
+    """An upper bound on the QoE, less the price, of any feasible chain that is no better than `best`.
 
     Both forms rise with C and fall with L. In B and P they are monotone, with a sign that depends on the rest
     (a larger outage makes a negative printed QoE less negative), so the maximum lies at a corner.
@@ -180,7 +193,7 @@ def _optimistic_qoe(
         outage=jnp.stack([outage, one, outage, one]),
     )
     bound = jnp.max(subjective_qoe(corners, preference, request.capability_threshold, form), axis=0)
-    return jnp.where(fast & capable, bound, -jnp.inf)
+    return jnp.where(fast & capable, bound - price_weight * best.price * (1 - room), -jnp.inf)
 
 
 def _keep_best(beam: _Beam, promise: Float[Array, " chains"], width: int) -> tuple[_Beam, Float[Array, ""]]:
@@ -223,6 +236,7 @@ def _join(first: _Part, second: _Part) -> _Part:
         latency=first.latency + second.latency,
         crash=_either(first.crash, second.crash),
         overload=jnp.maximum(first.overload, second.overload),
+        price=first.price + second.price,
     )
 
 

@@ -1,4 +1,4 @@
-"""Network files: YAML, JSON, GraphML and GML in, YAML, JSON and GraphML out.
+"""Network files: YAML, JSON (also node-link), GraphML and GML in, YAML, JSON and GraphML out.
 
 Every problem with a file is one `NetworkError` line. YAML is read by the core schema of YAML 1.2, without
 tags that construct objects: `3e21` is a number, `yes` and `1:30` are text.
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from lameta_jax.network.fields import plain, refuse, shown
-from lameta_jax.network.graph_files import graphml_text, read_gml, read_graphml
+from lameta_jax.network.graph_elements import is_node_link
+from lameta_jax.network.graph_files import graphml_text, read_gml, read_graphml, read_node_link
 from lameta_jax.network.network import NetworkError, Scenario
 from lameta_jax.network.schema import parse_scenario, scenario_to_mapping
 
-__all__ = ["load_scenario", "parse_scenario", "save_scenario"]
+__all__ = ["load_scenario", "parse_scenario", "save_network", "save_scenario"]
 
 if TYPE_CHECKING:
     from yaml import SafeDumper, SafeLoader
@@ -39,39 +40,52 @@ def load_scenario(path: str | Path) -> Scenario:
     readers = {
         ".yaml": _read_yaml,
         ".yml": _read_yaml,
-        ".json": _read_json,
+        ".json": _read_json_network,
         ".graphml": read_graphml,
         ".gml": read_gml,
     }
     suffix = Path(path).suffix.lower()
     if suffix not in readers:
         refuse(place, f"suffix = {shown(suffix)} must be one of {', '.join(readers)}")
-    text = _read_text(Path(path), place)
+    text = read_text(Path(path), place)
     try:
         mapping = readers[suffix](text, place)
     except NetworkError:
         raise
     # Parsers fail in many ways on hostile input (recursion, overflow, bad tags): all mean "not readable".
     except Exception as error:
-        refuse(place, f"not readable as {suffix[1:]}: {_one_line(error)}")
+        refuse(place, f"not readable as {suffix[1:]}: {one_line(error)}")
     return parse_scenario(mapping, str(path))
 
 
 def save_scenario(scenario: Scenario, path: str | Path) -> None:
     """Write a network file that `load_scenario` turns into the same arrays; the suffix says the format."""
+    save_network(scenario_to_mapping(scenario), path)
+
+
+def save_network(mapping: dict[str, Any], path: str | Path) -> None:
+    """Write the content of a network file as it is, for instance with compute budgets; the suffix says the format.
+
+    Raises:
+      NetworkError: no such format, or the file cannot be written.
+    """
     writers = {".yaml": _yaml_text, ".yml": _yaml_text, ".json": _json_text, ".graphml": graphml_text}
     suffix = Path(path).suffix.lower()
     if suffix not in writers:
         refuse(plain(str(path)), f"suffix = {shown(suffix)} must be one of {', '.join(writers)}")
-    Path(path).write_text(writers[suffix](scenario_to_mapping(scenario)), encoding="utf-8")
+    try:
+        Path(path).write_text(writers[suffix](mapping), encoding="utf-8")
+    except OSError as error:
+        refuse(plain(str(path)), f"cannot be written: {error.strerror}")
 
 
-def _read_text(path: Path, place: str) -> str:
+def read_text(path: Path, place: str) -> str:
+    """The text of a file of any format, refused in one line if it is too large or no text."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
-        refuse(place, f"cannot be read: {getattr(error, 'strerror', None) or _one_line(error)}")
+        refuse(place, f"cannot be read: {getattr(error, 'strerror', None) or one_line(error)}")
     if len(content) > MAX_BYTES:
         refuse(place, f"size must be <= {MAX_BYTES} bytes")
     try:
@@ -81,7 +95,8 @@ def _read_text(path: Path, place: str) -> str:
         refuse(place, f"byte {error.start} = 0x{byte:02x} must be part of UTF-8 text")
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """What a parser says, as it can stand in a one-line message."""
     words = str(error)
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
@@ -153,7 +168,14 @@ def _read_yaml(text: str, place: str) -> Any:
     return yaml.load(text, Loader=_Loader)  # a safe loader: see its base class
 
 
-def _read_json(text: str, place: str) -> Any:
+def _read_json_network(text: str, place: str) -> Any:
+    content = read_json(text)
+    return read_node_link(content, place) if is_node_link(content) else content
+
+
+def read_json(text: str) -> Any:
+    """JSON without keys given twice."""
+
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         mapping = dict(pairs)
         if len(mapping) < len(pairs):
@@ -173,9 +195,34 @@ for _tag, _pattern, _starts in _CORE_SCHEMA:
     _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _starts)
 
 
+class _Lines(list):
+    """A list that is written with one entry per line."""
+
+
+class _OneLine(dict):
+    """A mapping that is written on one line."""
+
+
+_Dumper.add_representer(
+    _OneLine, lambda dumper, entry: dumper.represent_mapping("tag:yaml.org,2002:map", entry, flow_style=True)
+)
+_Dumper.add_representer(
+    _Lines, lambda dumper, lines: dumper.represent_sequence("tag:yaml.org,2002:seq", lines, flow_style=False)
+)
+
+
 def _yaml_text(mapping: dict[str, Any]) -> str:
+    if "made_by" in mapping:
+        notes = _Lines(mapping["made_by"].get("notes", ()))
+        mapping = mapping | {"made_by": mapping["made_by"] | {"notes": notes}}
+    links = [_OneLine(link) for link in mapping["links"]]
     return yaml.dump(
-        mapping, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000, default_flow_style=None
+        mapping | {"links": links},
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        width=1000,
+        default_flow_style=None,
     )
 
 

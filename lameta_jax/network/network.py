@@ -32,6 +32,7 @@ class AgenticNetwork:
     service_cv: Float[Array, " agents"]  # V = sigma mu, dimensionless
     observations: Float[Array, " agents"]  # |O|
     outages: Float[Array, " agents"]  # |F|
+    price: Float[Array, " agents"]  # US$ per request; 0 where nothing is charged
     link_ends: Int[Array, "links 2"]  # each undirected link once, first < second
     link_ber: Float[Array, " links"]  # E[BER], in [0, 1]
     arrival_rate: Float[Array, ""]  # lambda, requests per minute
@@ -48,6 +49,16 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MadeBy:
+    """What a network was made by, so that it can be made again."""
+
+    rule: str  # name of the rule that filled in what the source does not say
+    seed: int  # of everything that the rule drew
+    source: str  # the file that it started from
+    notes: tuple[str, ...] = ()  # what the rule did to the source, one line each
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scenario:
     """A network with its default request and the names that the arrays do not hold."""
 
@@ -58,6 +69,7 @@ class Scenario:
     type_names: tuple[str, ...]  # what agent_type indexes
     elam_names: tuple[str, ...]  # E-LAMs kappa that can be selected
     elam_fees: Float[Array, " elams"]  # F(kappa), subtracted from the QoE
+    made_by: MadeBy | None = None  # None: not said
 
 
 class NeighbourTable(NamedTuple):

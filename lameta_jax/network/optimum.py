@@ -15,7 +15,8 @@ from jaxtyping import Array, Bool, Float, Int
 from lameta_jax.network.beam import BeamResult, beam_search
 from lameta_jax.network.chains import ChainTable, enumerate_chains, iterate_chains
 from lameta_jax.network.network import AgenticNetwork, Request
-from lameta_jax.network.qoe import chain_factors, meets_constraints, subjective_qoe
+from lameta_jax.network.qoe import chain_factors, chain_price, meets_constraints, subjective_qoe
+from lameta_jax.types import Scalar
 
 __all__ = [
     "BeamResult",
@@ -49,6 +50,7 @@ def optimum(
     form: str = "power",
     failure_qoe: float = -1.0,
     chunk_size: int = 65536,
+    price_weight: Scalar = 0.0,
 ) -> BestChains:
     """The `top` best chains for each preference, by exact search.
 
@@ -62,13 +64,16 @@ def optimum(
       form: how QoE is felt, one of QOE_FORMS.
       failure_qoe: reported where no feasible chain is left.
       chunk_size: chains evaluated at once.
+      price_weight: QoE that a US$ is worth, >= 0; a chain is valued by its QoE minus that times `chain_price`.
     """
     num_users, hops = preferences.shape[0], request.types.shape[0]
     qoe = jnp.full((num_users, top), -jnp.inf, preferences.dtype)
     agents = jnp.full((num_users, top, hops), -1, jnp.int32)
     evaluated = feasible = 0
     for chunk, valid in _padded_chunks(network, request, chunk_size):
-        qoe, agents, found = _merge_chunk(qoe, agents, network, request, preferences, chunk, valid, form)
+        qoe, agents, found = _merge_chunk(
+            qoe, agents, network, request, preferences, chunk, valid, form, price_weight
+        )
         evaluated += int(valid.sum())
         feasible += int(found)
     return BestChains(agents, jnp.where(jnp.isneginf(qoe), failure_qoe, qoe), evaluated, feasible)
@@ -97,15 +102,17 @@ def _merge_chunk(
     chunk: ChainTable,
     valid: Bool[Array, " chains"],
     form: str,
+    price_weight: Scalar,
 ) -> tuple[Float[Array, "users top"], Int[Array, "users top hops"], Int[Array, ""]]:
     """The best of the chains so far and of one more chunk, and how many in the chunk are feasible."""
     factors = jax.vmap(chain_factors, in_axes=(None, 0, 0))(network, chunk.agents, chunk.links)
     feasible = valid & meets_constraints(factors, request)
+    charge = price_weight * chain_price(network, chunk.agents)
 
     def merge(user):
         user_qoe, user_agents, preference = user
         felt = subjective_qoe(factors, preference, request.capability_threshold, form)
-        candidates = jnp.concatenate([user_qoe, jnp.where(feasible, felt, -jnp.inf)])
+        candidates = jnp.concatenate([user_qoe, jnp.where(feasible, felt - charge, -jnp.inf)])
         # Of equal values top_k takes the first: earlier chunks, then earlier chains.
         best, index = jax.lax.top_k(candidates, user_qoe.shape[0])
         return best, jnp.concatenate([user_agents, chunk.agents])[index]

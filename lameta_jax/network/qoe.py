@@ -51,6 +51,11 @@ def chain_factors(
     )
 
 
+def chain_price(network: AgenticNetwork, chain: Int[Array, "*batch hops"]) -> Float[Array, "*batch"]:
+    """What one service by a chain costs in US$, the sum over its agents."""
+    return jnp.sum(network.price[chain], axis=-1)
+
+
 def objective_qoe(factors: ChainFactors, capability_threshold: Scalar) -> Float[Array, "*batch"]:
     r"""QoE that weighs the four factors alike.
 
@@ -122,15 +127,17 @@ def realised_qoe(
     succeeded: Bool[Array, "*batch"],
     form: str = "power",
     failure_qoe: Scalar = -1.0,
+    charge: Scalar | Float[Array, "*batch"] = 0.0,
 ) -> Float[Array, "*batch"]:
     """QoE that the user gets: `subjective_qoe`, or `failure_qoe` where (18b), (18c) or (18d) is broken.
 
     Args:
       succeeded: (18d), whether the chain is what the request asked for.
       failure_qoe: what a failed service is worth to its user.
+      charge: QoE that a working service costs, such as a price weight times `chain_price`.
     """
     felt = subjective_qoe(factors, preference, request.capability_threshold, form)
-    return jnp.where(meets_constraints(factors, request) & succeeded, felt, failure_qoe)
+    return jnp.where(meets_constraints(factors, request) & succeeded, felt - charge, failure_qoe)
 
 
 def _finite_log(value: Float[Array, "*batch"]) -> Float[Array, "*batch"]:

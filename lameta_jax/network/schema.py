@@ -1,6 +1,7 @@
 """From the mapping in a network file to a Scenario, and back; whatever is wrong is refused in one line."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import PurePath
 from typing import Any
 
@@ -25,7 +26,7 @@ from lameta_jax.network.fields import (
     require_text,
     shown,
 )
-from lameta_jax.network.network import Scenario
+from lameta_jax.network.network import MadeBy, Scenario
 
 TOP_KEYS = ("arrival_rate", "capability_threshold", "max_latency", "request", "agents", "links")
 AGENT_KEYS = ("id", "type", "observations", "outages")
@@ -35,6 +36,7 @@ ALTERNATIVES = (
     ("service_rate", "mean_service_time"),
     ("service_cv", "service_std"),
 )
+OPTIONAL_AGENT_KEYS = (*(key for pair in ALTERNATIVES for key in pair), "price")
 DEFAULT_ELAMS = ({"name": "small", "fee": 0.01}, {"name": "large", "fee": 0.05})
 
 
@@ -49,7 +51,7 @@ def parse_scenario(mapping: Any, source: str) -> Scenario:
       NetworkError: one line that names the file, the agent or link, the field, the value and the rule.
     """
     place = plain(source)
-    top = require_mapping(mapping, place, TOP_KEYS, ("name", "elams"))
+    top = require_mapping(mapping, place, TOP_KEYS, ("name", "elams", "made_by"))
     name = require_text(top.get("name", PurePath(source).stem or "network"), place, "name")
     agents = _agents(top["agents"], place)
     request = [
@@ -70,6 +72,7 @@ def parse_scenario(mapping: Any, source: str) -> Scenario:
         max_latency=require_number(top, "max_latency", place, POSITIVE, "minutes"),
         elam_names=elam_names,
         elam_fees=elam_fees,
+        made_by=_made_by(top["made_by"], f"{place}: made_by") if "made_by" in top else None,
     )
 
 
@@ -79,7 +82,8 @@ def scenario_to_mapping(scenario: Scenario) -> dict[str, Any]:
     The network holds capabilities, not the budgets they came from, so it is `capability` that is written.
     """
     network, request = scenario.network, scenario.request
-    columns = ("capability", "service_rate", "service_cv", "observations", "outages")
+    columns = ["capability", "service_rate", "service_cv", "observations", "outages"]
+    columns += ["price"] * bool(np.any(network.price))
     values = {column: np.asarray(getattr(network, column)) for column in columns}
     agents = [
         {"id": agent_id, "type": scenario.type_names[int(network.agent_type[index])]}
@@ -92,8 +96,10 @@ def scenario_to_mapping(scenario: Scenario) -> dict[str, Any]:
             np.asarray(network.link_ends), np.asarray(network.link_ber), strict=True
         )
     ]
+    made_by = {} if scenario.made_by is None else {"made_by": _made_by_mapping(scenario.made_by)}
     return {
         "name": scenario.name,
+        **made_by,
         "arrival_rate": _shortest(np.asarray(network.arrival_rate)[()]),
         "capability_threshold": _shortest(np.asarray(request.capability_threshold)[()]),
         "max_latency": _shortest(np.asarray(request.max_latency)[()]),
@@ -123,7 +129,7 @@ def _agents(entries: Any, place: str) -> dict[str, Any]:
 def _agent(entry: Any, index: int, place: str) -> dict[str, Any]:
     named = isinstance(entry, Mapping) and isinstance(entry.get("id"), str)
     here = f"{place}: agent {plain(entry['id'])}" if named else f"{place}: agents[{index}]"
-    entry = require_mapping(entry, here, AGENT_KEYS, [key for pair in ALTERNATIVES for key in pair])
+    entry = require_mapping(entry, here, AGENT_KEYS, OPTIONAL_AGENT_KEYS)
     agent_id = require_text(entry["id"], here, "id")
     agent_type = require_text(entry["type"], here, "type")
 
@@ -160,6 +166,9 @@ def _agent(entry: Any, index: int, place: str) -> dict[str, Any]:
         "service_cv": cv,
         "observations": observations,
         "outages": outages,
+        "price": require_number(entry, "price", here, NOT_NEGATIVE, "US$ per request")
+        if "price" in entry
+        else 0.0,
     }
 
 
@@ -201,6 +210,27 @@ def _elams(entries: Any, place: str) -> tuple[list[str], list[float]]:
         names.append(name)
         fees.append(require_number(entry, "fee", f"{place}: elam {plain(name)}", NOT_NEGATIVE))
     return names, fees
+
+
+def _made_by(entry: Any, place: str) -> MadeBy:
+    entry = require_mapping(entry, place, ("rule", "seed", "source"), ("notes",))
+    seed, notes = entry["seed"], entry.get("notes", ())
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        refuse(place, f"seed = {shown(seed)} must be a whole number >= 0")
+    if not isinstance(notes, list | tuple):
+        refuse(place, f"notes = {shown(notes)} must be a list")
+    return MadeBy(
+        rule=require_text(entry["rule"], place, "rule"),
+        seed=seed,
+        source=require_text(entry["source"], place, "source"),
+        notes=tuple(
+            require_text(note, place, f"note {position}") for position, note in enumerate(notes, start=1)
+        ),
+    )
+
+
+def _made_by_mapping(made_by: MadeBy) -> dict[str, Any]:
+    return asdict(made_by) | {"notes": list(made_by.notes)}
 
 
 def _shortest(value: Any) -> float | int:

@@ -1,6 +1,5 @@
-"""Who is linked to whom: random graphs by name, and graphs from files; a list of links, never a matrix."""
+"""Who is linked to whom: random graphs by name; a list of links, never a matrix."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -8,7 +7,6 @@ import networkx as nx
 import numpy as np
 
 from lameta_jax.network.channel import nakagami_mrc_ber
-from lameta_jax.network.fields import plain, refuse, shown
 from lameta_jax.network.network import NetworkError
 
 TOPOLOGIES = ("erdos-renyi", "watts-strogatz", "barabasi-albert", "grid", "random-geometric")
@@ -56,28 +54,6 @@ def draw_topology(name: str, num_agents: int, mean_degree: float, generator: np.
     else:
         raise NetworkError(f"topology = {name!r} must be one of {', '.join(TOPOLOGIES)}")
     return Topology(num_agents, np.array(graph.edges, dtype=int).reshape(-1, 2))
-
-
-def read_topology(path: str | Path) -> Topology:
-    """The links of any GraphML file, such as those of the Internet Topology Zoo, whatever its attributes.
-
-    Parallel links count once, links from a node to itself not at all, and directions are ignored.
-
-    Raises:
-      NetworkError: one line that names the file and what is wrong with it.
-    """
-    place = plain(str(path))
-    try:
-        graph = nx.Graph(nx.read_graphml(path))
-    except OSError as error:
-        refuse(place, f"cannot be read: {error.strerror}")
-    except Exception as error:  # whatever the XML parser or networkx makes of a file that is not GraphML
-        refuse(place, f"not readable as graphml: {shown(' '.join(str(error).split()))}")
-    graph.remove_edges_from(list(nx.selfloop_edges(graph)))
-    graph = nx.convert_node_labels_to_integers(graph)
-    if graph.number_of_nodes() == 0:
-        refuse(place, "number of nodes = 0 must be > 0")
-    return Topology(graph.number_of_nodes(), np.array(graph.edges, dtype=int).reshape(-1, 2))
 
 
 def _random_geometric(num_agents: int, mean_degree: float, seed: int) -> Topology:

@@ -28,7 +28,7 @@ def network_with_links(num_agents, link_ends):
     ones = jnp.ones(num_agents)
     return AgenticNetwork(
         agent_type=jnp.zeros(num_agents, jnp.int32), capability=ones, service_rate=ones, service_cv=ones,
-        observations=ones, outages=ones, link_ends=jnp.array(link_ends, jnp.int32),
+        observations=ones, outages=ones, price=ones, link_ends=jnp.array(link_ends, jnp.int32),
         link_ber=jnp.zeros(len(link_ends)), arrival_rate=jnp.array(0.5),
     )  # fmt: skip
 

@@ -125,6 +125,7 @@ def network_in_series(agents, bers, arrival_rate):
         service_cv=jnp.array([agent["service_cv"] for agent in agents]),
         observations=jnp.array([float(agent["observations"]) for agent in agents]),
         outages=jnp.array([float(agent["outages"]) for agent in agents]),
+        price=jnp.array([agent.get("price", 0.0) for agent in agents]),
         link_ends=jnp.array([[index, index + 1] for index in range(len(bers))]),
         link_ber=jnp.array(bers),
         arrival_rate=jnp.array(arrival_rate),

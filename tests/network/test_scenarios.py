@@ -4,7 +4,6 @@ import tracemalloc
 from dataclasses import replace
 
 import jax.numpy as jnp
-import networkx as nx
 import numpy as np
 import pytest
 from reference import network_twin as twin
@@ -13,7 +12,7 @@ from lameta_jax.network.chains import has_chain
 from lameta_jax.network.network import NetworkError, neighbour_table
 from lameta_jax.network.optimum import beam_search, optimum
 from lameta_jax.network.scenarios import NAMED, ScenarioConfig, draw_scenario, load_named
-from lameta_jax.network.topologies import TOPOLOGIES, Topology, draw_topology, read_topology
+from lameta_jax.network.topologies import TOPOLOGIES, draw_topology
 
 
 def test_shipped_scenario():
@@ -103,40 +102,6 @@ def test_unusable_configurations(change):
 def test_a_request_that_no_draw_can_serve():
     with pytest.raises(NetworkError, match="request: type = 'type-9' .* in each of 20 draws"):
         draw_scenario(ScenarioConfig(num_agents=8, request=("type-1", "type-9")))
-
-
-def test_topology_from_graphml(tmp_path):
-    # parallel links and loops of the Topology Zoo: 0 - 1 twice, 1 - 1, 1 - 2
-    graph = nx.MultiGraph([(0, 1), (0, 1), (1, 1), (1, 2)], Network="zoo")
-    nx.write_graphml(graph, tmp_path / "zoo.graphml")
-    topology = read_topology(tmp_path / "zoo.graphml")
-    assert topology.num_agents == 3 and topology.link_ends.tolist() == [[0, 1], [1, 2]]
-    config = ScenarioConfig(num_types=1, request=("type-1",) * 3)
-    assert draw_scenario(config, topology=topology).network.link_ends.tolist() == [[0, 1], [1, 2]]
-
-
-@pytest.mark.parametrize(
-    "content, expected",
-    [
-        ("<a>", "not readable as graphml"),
-        ("<graphml/>", "not readable"),
-        (None, "cannot be read: No such file"),
-    ],
-)
-def test_unreadable_topology(content, expected, tmp_path):
-    if content is not None:
-        (tmp_path / "net.graphml").write_text(content)
-    with pytest.raises(NetworkError, match=expected):
-        read_topology(tmp_path / "net.graphml")
-
-
-def test_topology_zoo(data_dir):
-    paths = sorted((data_dir / "topologies").glob("*.graphml"))
-    if not paths:
-        pytest.skip("no topologies in the data folder")
-    for path in paths:
-        topology = read_topology(path)
-        assert isinstance(topology, Topology) and len(topology.link_ends) >= topology.num_agents - 1
 
 
 def test_ten_thousand_agents_stay_sparse():
