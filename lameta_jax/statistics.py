@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import betainc
-from jaxtyping import Array, Float
+from jax.scipy.special import betainc, ndtri
+from jaxtyping import Array, Float, Int
 
 
 class Interval(NamedTuple):
@@ -48,3 +48,20 @@ def student_quantile(confidence: float | Array, degrees: int | Array) -> Float[A
     low, high = jax.lax.fori_loop(0, 60, halve, (jnp.zeros_like(a), jnp.ones_like(a)))
     x = (low + high) / 2
     return jnp.sqrt(degrees * (1 - x) / x)
+
+
+def share_interval(count: Int[Array, "*batch"], total: int, confidence: float = 0.95) -> Interval:
+    """Share of `count` in `total` independent trials with Wilson's score interval, which holds for rare events too.
+
+    Reference: Wilson, Probable inference, the law of succession, and statistical inference, 1927.
+
+    >>> [round(float(x), 3) for x in share_interval(jnp.array(0), 100)]    # 1.96^2 / (100 + 1.96^2)
+    [0.0, 0.0, 0.037]
+    """
+    z = ndtri(jnp.asarray(0.5 + confidence / 2, dtype=float))
+    share = count / total
+    scale = 1 + z**2 / total
+    centre = (share + z**2 / (2 * total)) / scale
+    half_width = z / scale * jnp.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
+    high = jnp.minimum(centre + half_width, 1.0)
+    return Interval(share, share**2 / (scale * high), high)  # the product of the bounds is known; nothing cancels
