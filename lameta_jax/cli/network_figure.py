@@ -16,6 +16,7 @@ from lameta_jax.network.queueing import agent_latency
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
+MAX_LABELS = 25  # agents whose ids can be told apart in a drawing
 COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, RED)
 INK, FAINT = "#222222", "#999999"
 STYLE: Any = {
@@ -36,15 +37,38 @@ STYLE: Any = {
 
 
 @rc_context(STYLE)
+def network_alone(scenario: Scenario) -> Figure:
+    """The whole network, with the ids of its agents if they are few."""
+    figure, axes, places = _network(scenario)
+    if len(places) <= MAX_LABELS:
+        for agent_id, place in zip(scenario.agent_ids, places, strict=True):
+            axes.annotate(agent_id, place, xytext=(5, 4), textcoords="offset points", fontsize=7, zorder=3)
+    num_links = scenario.network.link_ends.shape[0]
+    axes.set_title(f"{scenario.name}: {len(places)} agents, {num_links} links")
+    return figure
+
+
+@rc_context(STYLE)
 def network_with_chain(scenario: Scenario, chain: Sequence[int], best_chain: Sequence[int] = ()) -> Figure:
     """The whole network, and one chain in it.
-
-    One column per type, those of the request first, in its order. Height is an agent's mean latency in
-    minutes, the place across the column its capability: what a chain trades against each other can be seen.
 
     Args:
       chain: agents in order, highlighted.
       best_chain: drawn dashed where it differs.
+    """
+    figure, axes, places = _network(scenario)
+    _draw_chains(axes, scenario, places, list(chain), list(best_chain))
+    num_links = scenario.network.link_ends.shape[0]
+    axes.set_title(f"{len(places)} agents, {num_links} links, and the chain chosen for the example")
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def _network(scenario: Scenario) -> tuple[Figure, Axes, np.ndarray]:
+    """Agents and links, and where the agents are.
+
+    One column per type, those of the request first, in its order. Height is an agent's mean latency in
+    minutes, the place across the column its capability: what a chain trades against each other can be seen.
     """
     network = scenario.network
     kind = np.asarray(network.agent_type)
@@ -68,17 +92,13 @@ def network_with_chain(scenario: Scenario, chain: Sequence[int], best_chain: Seq
         axes.scatter(
             *places[kind == column].T, s=42, color=colour, edgecolors="white", linewidths=0.7, zorder=2
         )
-    _draw_chains(axes, scenario, places, list(chain), list(best_chain))
-
     names = [scenario.type_names[t] + ("" if t in requested else "\n(not requested)") for t in columns]
     axes.set_xticks(range(len(columns)), names)
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_xlabel("type of agent; within a column, the further right, the more capable")
     axes.set_ylabel("mean latency of the agent alone (minutes)")
-    axes.set_title(f"{len(kind)} agents, {len(links)} links, and the chain chosen for the example")
-    figure.legend(loc="outside lower center", ncols=2)
-    return figure
+    return figure, axes, places
 
 
 def _draw_chains(

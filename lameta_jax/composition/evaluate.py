@@ -10,7 +10,8 @@ from lameta_jax.composition.env import EnvParams, final_factors, reset, slot_par
 from lameta_jax.composition.slots import Conditions
 from lameta_jax.composition.types import Actor, User
 from lameta_jax.network.network import AgenticNetwork, Request, chain_links, serves_request
-from lameta_jax.network.qoe import ChainFactors, chain_factors, meets_constraints, realised_qoe
+from lameta_jax.network.qoe import ChainFactors, chain_factors, chain_price, meets_constraints, realised_qoe
+from lameta_jax.types import Scalar
 
 
 class Evaluation(NamedTuple):
@@ -79,8 +80,9 @@ def value_chains(
     *,
     form: str = "power",
     failure_qoe: float = -1.0,
+    price_weight: Scalar = 0.0,
 ) -> Float[Array, " users"]:
-    """Realised QoE of one given chain per user.
+    """Realised QoE of one given chain per user, less `price_weight` (per US$) times its price where it works.
 
     With the chains of `optimum` for the *translated* preferences, and the users' own `preferences`, this is
     the plug-in optimum: what perfect composition reaches with that E-LAM.
@@ -91,7 +93,10 @@ def value_chains(
         chain = jnp.maximum(chain, 0)
         succeeded = exists & serves_request(network, request, chain)
         factors = chain_factors(network, chain, chain_links(network, chain)[0])
-        return realised_qoe(factors, preference, request, succeeded, form=form, failure_qoe=failure_qoe)
+        charge = price_weight * chain_price(network, chain)
+        return realised_qoe(
+            factors, preference, request, succeeded, form=form, failure_qoe=failure_qoe, charge=charge
+        )
 
     return jax.vmap(value)(chains, preferences)
 

@@ -72,8 +72,7 @@ def dropped_rows(dropped: Sequence[DroppedRow]) -> list[str]:
     for row in dropped:
         lines.setdefault(row.reason, []).append(row.line)
     return [
-        f"rows dropped because {reason}: {len(found)} (lines {_ranges(found)})"
-        for reason, found in lines.items()
+        f"rows dropped because {reason}: {len(found)} ({_lines(found)})" for reason, found in lines.items()
     ]
 
 
@@ -115,12 +114,13 @@ def _notes(catalogue: Catalogue, config: ServiceConfig) -> list[str]:
     return notes
 
 
-def _ranges(lines: Sequence[int]) -> str:
-    """Ascending line numbers in short: 1-3, 7."""
+def _lines(lines: Sequence[int]) -> str:
+    """Ascending line numbers in short: lines 1-3, 7."""
     runs: list[list[int]] = []
     for line in lines:
         if runs and line == runs[-1][1] + 1:
             runs[-1][1] = line
         else:
             runs.append([line, line])
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+    shown_runs = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+    return f"{'line' if len(lines) == 1 else 'lines'} {shown_runs}"

@@ -116,6 +116,8 @@ def _check_types(types: Sequence[str], request: Sequence[str], num_sites: int, p
         refuse(place, f"number of types = {len(types)} must be >= 1 and <= number of nodes = {num_sites}")
     if len(set(types)) < len(types):
         refuse(place, f"types = {shown(list(types))} must be different from each other")
+    if not request:
+        refuse(place, "request = [] must not be empty")
     for name in request:
         if name not in types:
             refuse(place, f"request: type = {shown(name)} must be one of {plain(', '.join(types))}")

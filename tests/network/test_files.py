@@ -10,8 +10,8 @@ import pytest
 from reference import network_twin as twin
 from reference.network_cases import DELETE, WRITERS, changed, small_network
 
-from lameta_jax.network.files import load_scenario, parse_scenario, save_scenario
-from lameta_jax.network.network import NetworkError
+from lameta_jax.network.files import load_scenario, parse_scenario, save_network, save_scenario
+from lameta_jax.network.network import MadeBy, NetworkError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my-network.yaml"
 
@@ -22,7 +22,7 @@ def assert_same(first, second):
         for left, right in leaves:
             assert left.dtype == right.dtype
             np.testing.assert_array_equal(left, right)
-    for name in ("name", "agent_ids", "type_names", "elam_names"):
+    for name in ("name", "agent_ids", "type_names", "elam_names", "made_by"):
         assert getattr(first, name) == getattr(second, name)
     np.testing.assert_array_equal(first.elam_fees, second.elam_fees)
 
@@ -69,6 +69,45 @@ def test_awkward_names_survive(tmp_path):
     for suffix in WRITERS:
         save_scenario(scenario, tmp_path / f"awkward{suffix}")
         assert_same(load_scenario(tmp_path / f"awkward{suffix}"), scenario)
+
+
+MADE_BY = {
+    "rule": "by hand",
+    "seed": 2**60,
+    "source": "naïve: [map]",
+    "notes": ["yes", "0: {1}", "€ 5, 'quoted'"],
+}
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_who_made_a_network_is_kept(suffix, tmp_path):
+    mapping = small_network() | {"made_by": MADE_BY}
+    (tmp_path / f"net{suffix}").write_text(WRITERS[suffix](mapping))
+    scenario = load_scenario(tmp_path / f"net{suffix}")
+    assert scenario.made_by == MadeBy(**MADE_BY | {"notes": tuple(MADE_BY["notes"])})
+    save_scenario(scenario, tmp_path / f"again{suffix}")
+    assert_same(load_scenario(tmp_path / f"again{suffix}"), scenario)
+    assert parse_scenario(small_network(), "small").made_by is None
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_prices_are_kept(suffix, tmp_path):
+    scenario = parse_scenario(changed(small_network(), "agents", 1, "price", 0.003), "small")
+    np.testing.assert_allclose(scenario.network.price, [0, 0.003, 0, 0, 0])
+    save_scenario(scenario, tmp_path / f"net{suffix}")
+    assert_same(load_scenario(tmp_path / f"net{suffix}"), scenario)
+
+
+def test_notes_and_links_are_written_one_per_line(tmp_path):
+    mapping = small_network() | {"made_by": MADE_BY}
+    save_network(mapping, tmp_path / "net.yaml")
+    lines = (tmp_path / "net.yaml").read_text().splitlines()
+    assert "  - € 5, 'quoted'" in lines and "- {between: [r1, w1], ber: 0.01}" in lines
+
+
+def test_a_file_that_cannot_be_written(tmp_path):
+    with pytest.raises(NetworkError, match="cannot be written: No such file or directory"):
+        save_network(small_network(), tmp_path / "absent" / "net.yaml")
 
 
 def test_whole_numbers_as_ids():

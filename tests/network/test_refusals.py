@@ -11,6 +11,7 @@ from lameta_jax.network.network import NetworkError
 
 BASE = small_network()
 AGENT = "agent w1: "
+MADE_BY = {"rule": "by hand", "seed": 0, "source": "a map"}
 
 # name: path to the change and the new value, and what the message says after the file's name
 ONE_CHANGE = {
@@ -145,6 +146,37 @@ ONE_CHANGE = {
         ("agents", 1, {"compute_budget": 1e4}),
         AGENT + "compute_budget = 10000.0 must be large enough for a capability >= 1.2e-38",
     ),
+    "negative price": (
+        ("agents", 1, "price", -0.01),
+        AGENT + "price = -0.01 must be >= 0 (US$ per request)",
+    ),
+    "price in words": (("agents", 1, "price", "free"), AGENT + "price = 'free' must be a number, >= 0"),
+    "made by an unknown key": (
+        ("made_by", MADE_BY | {"when": 1}),
+        "made_by: unknown key 'when': must be one of rule, seed, source, notes",
+    ),
+    "made by no rule": (("made_by", {"seed": 0, "source": "a"}), "made_by: rule is missing"),
+    "made from an empty source": (
+        ("made_by", MADE_BY | {"source": ""}),
+        "made_by: source = '' must be printable",
+    ),
+    "made by half a seed": (
+        ("made_by", MADE_BY | {"seed": 0.5}),
+        "made_by: seed = 0.5 must be a whole number >= 0",
+    ),
+    "made by a negative seed": (
+        ("made_by", MADE_BY | {"seed": -1}),
+        "made_by: seed = -1 must be a whole number",
+    ),
+    "made by the seed true": (
+        ("made_by", MADE_BY | {"seed": True}),
+        "made_by: seed = True must be a whole number",
+    ),
+    "notes are no list": (("made_by", MADE_BY | {"notes": "a"}), "made_by: notes = 'a' must be a list"),
+    "a note of two lines": (
+        ("made_by", MADE_BY | {"notes": ["a", "b\nc"]}),
+        "made_by: note 2 = 'b\\nc' must be",
+    ),
     "zero compute budget": (
         ("agents", 1, {"compute_budget": 0}),
         AGENT + "compute_budget = 0 must be > 0 (training FLOP)",
@@ -198,6 +230,11 @@ ONLY_MAPPINGS = {
     "null for a number": (("agents", 1, "outages", None), AGENT + "outages = None must be a number"),
     "list for a number": (("arrival_rate", [4]), "arrival_rate = [4] must be a number"),
     "name is no text": (("name", ["a"]), "name = ['a'] must be text"),
+    "made by is no mapping": (
+        ("made_by", "hand"),
+        "made_by: 'hand' must be a mapping with the keys rule, seed",
+    ),
+    "made by null": (("made_by", None), "made_by: None must be a mapping with the keys rule, seed, source"),
     "elams are no list": (("elams", "small"), "elams = 'small' must be a list"),
     "an integer beyond all floats": (("arrival_rate", 10**400), "must be finite, > 0 (per minute)"),
 }
@@ -205,7 +242,7 @@ ONLY_MAPPINGS = {
 
 def spoiled(change):
     *path, value = change
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and INSTEAD_OF.keys() & value.keys():
         (field,) = value
         return changed(changed(BASE, *path, INSTEAD_OF[field], DELETE), *path, field, value[field])
     return changed(BASE, *path, value)

@@ -127,8 +127,9 @@ def graphml_text(mapping):
     top = {key: value for key, value in mapping.items() if key not in ("agents", "links")}
     if isinstance(top.get("request"), list):
         top["request"] = ",".join(top["request"])
-    if isinstance(top.get("elams"), list):
-        top["elams"] = json.dumps(top["elams"])
+    for name in ("elams", "made_by"):
+        if isinstance(top.get(name), list | dict):
+            top[name] = json.dumps(top[name])
     body.append(data("graph", top))
     declared = "".join(
         f'<key id="{key}" for="{domain}" attr.name={quoteattr(name)} attr.type="{kind}"/>'
