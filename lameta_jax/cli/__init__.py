@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "the four factors and the QoE of a given chain",
     "optimum": "the best chains of a network for a preference, by exact search",
     "intent": "the preference behind a prompt, or behind every prompt of a file",
+    "network": "look at a network, or make one from a real topology or a catalogue of services",
     "compose": "from a prompt to a chain, by the trained policy, with its gap to the optimum",
 }
 USAGE_ERROR, FAULT, INTERRUPTED, BROKEN_PIPE = 2, 1, 130, 141

@@ -56,8 +56,11 @@ def shown_chain(chain: Sequence[str]) -> str:
     return " -> ".join(chain)
 
 
-def parse_arguments(config: type, command: str, arguments: Sequence[str]) -> Any:
+def parse_arguments(config: Any, command: str, arguments: Sequence[str]) -> Any:
     """The arguments of a command as its config; None if they ask for help, which is printed.
+
+    Args:
+      config: a dataclass, or a union of dataclasses, one per sub-command.
 
     Raises:
       BadInputError: what tyro says in a box, in one line.
