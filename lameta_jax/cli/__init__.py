@@ -19,6 +19,7 @@ COMMANDS = {
     "demo": "the main job at small scale: distil, train, compare with the optimum, write a report",
     "evaluate": "the four factors and the QoE of a given chain",
     "optimum": "the best chains of a network for a preference, by exact search",
+    "simulate": "a chain followed request by request, beside what the latency and outage formulas say",
     "intent": "the preference behind a prompt, or behind every prompt of a file",
     "network": "look at a network, or make one from a real topology or a catalogue of services",
     "compose": "from a prompt to a chain, by the trained policy, with its gap to the optimum",

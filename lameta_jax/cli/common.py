@@ -128,7 +128,7 @@ def read_price_weight(value: float, scenario: "Scenario") -> float:
     return value
 
 
-def read_chain(text: str, scenario: "Scenario") -> tuple[int, ...]:
+def read_chain(text: str, scenario: "Scenario", option: str = "--chain") -> tuple[int, ...]:
     """Agent ids separated by commas (or a JSON list, for ids that hold commas) as indices of agents."""
     index_of = {agent_id: index for index, agent_id in enumerate(scenario.agent_ids)}
     ids = [part.strip() for part in text.split(",")]
@@ -139,7 +139,7 @@ def read_chain(text: str, scenario: "Scenario") -> tuple[int, ...]:
     for agent_id in ids:
         if agent_id not in index_of:
             raise BadInputError(
-                f"--chain: {agent_id!r} must be the id of an agent of network {scenario.name}"
+                f"{option}: {agent_id!r} must be the id of an agent of network {scenario.name}"
             )
     return tuple(index_of[agent_id] for agent_id in ids)
 
