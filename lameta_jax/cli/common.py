@@ -84,6 +84,13 @@ def refusing(*errors: type[Exception]) -> Iterator[None]:
         raise BadInputError(str(error)) from error
 
 
+def is_same_file(first: str, second: str) -> bool:
+    """Whether both exist and are one file, by whatever names."""
+    with contextlib.suppress(OSError, ValueError):  # one of them does not exist
+        return os.path.samefile(first, second)
+    return False
+
+
 def read_network(name: str) -> "Scenario":
     """A network file, or a named network where no file has that name; arrays in JAX's current float type."""
     from pathlib import Path

@@ -3,13 +3,13 @@
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from lameta_jax.cli.common import BadInputError, one_line, refusing, say, write_json
+from lameta_jax.cli.common import BadInputError, is_same_file, one_line, refusing, say, write_json
 from lameta_jax.cli.intent import AUTO, readable, translation_fields
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class _Query(NamedTuple):
 def translate_file(config: "IntentConfig") -> None:
     """Write one JSON object per line of the file, in order, and say how many could not be used."""
     file, out = str(config.file), config.out
-    if out is not None and file != "-" and _is_same(file, out):
+    if out is not None and file != "-" and is_same_file(file, out):
         raise BadInputError(f"--out: {out} must not be the file that is read")
     lines = failures = errors = 0
     with ExitStack() as stack:
@@ -114,12 +114,6 @@ def _lines(source: IO[bytes]) -> Iterator[bytes | None]:
         while line and not line.endswith(b"\n") and too_long:
             line = source.readline(MAX_LINE_BYTES)
         yield None if too_long else line
-
-
-def _is_same(first: str, second: str) -> bool:
-    with suppress(OSError, ValueError):  # one of them does not exist
-        return Path(first).samefile(second)
-    return False
 
 
 def _open(option: str, path: str, mode: str) -> IO[Any]:

@@ -10,6 +10,7 @@ import tyro
 
 from lameta_jax.cli.common import (
     BadInputError,
+    is_same_file,
     read_network,
     refusing,
     say,
@@ -17,7 +18,7 @@ from lameta_jax.cli.common import (
     write_json,
     write_table,
 )
-from lameta_jax.network.catalogue import ServiceConfig
+from lameta_jax.network.catalogue import DroppedRow, ServiceConfig
 from lameta_jax.network.catalogue_network import catalogue_network, dropped_rows
 from lameta_jax.network.fields import plain
 from lameta_jax.network.files import parse_scenario, save_network
@@ -25,6 +26,7 @@ from lameta_jax.network.network import NetworkError
 from lameta_jax.network.overview import network_overview
 from lameta_jax.network.topology_zoo import topology_network
 
+MAX_DIGITS = 5  # more types than any network has agents
 FIGURES = (".png", ".svg", ".pdf")
 UNITS = {
     "service_rate": " per minute",
@@ -149,9 +151,9 @@ def _make(config: FromGraphmlConfig | FromCatalogueConfig) -> dict[str, Any]:
     """Write the network file; its overview, and for a catalogue the rows that were dropped."""
     if config.seed < 0:
         raise BadInputError(f"--seed: {config.seed} must be >= 0")
-    if Path(config.out).exists() and Path(config.out).samefile(config.file):
+    if is_same_file(config.file, config.out):
         raise BadInputError(f"--out: {config.out} must not be the file that is read")
-    extra: dict[str, Any] = {}
+    dropped: list[DroppedRow] = []
     if isinstance(config, FromGraphmlConfig):
         request = None if config.request is None else _names(config.request, "--request")
         mapping = topology_network(config.file, _types(config.types), request, seed=config.seed)
@@ -161,17 +163,21 @@ def _make(config: FromGraphmlConfig | FromCatalogueConfig) -> dict[str, Any]:
         )
         types = _names(config.types, "--types")
         mapping, dropped = catalogue_network(config.file, types, services, seed=config.seed)
-        for line in dropped_rows(dropped):
-            say(f"{config.file}: {line}")
-        extra = {"dropped": [row._asdict() for row in dropped]}
     mapping |= {"name": plain(Path(config.out).stem)}
     save_network(mapping, config.out)
-    return network_overview(parse_scenario(mapping, config.out)) | {"out": config.out} | extra
+    for line in dropped_rows(dropped):
+        say(f"{config.file}: {line}")
+    result = network_overview(parse_scenario(mapping, config.out)) | {"out": config.out}
+    if isinstance(config, FromCatalogueConfig):
+        result["dropped"] = [row._asdict() for row in dropped]
+    return result
 
 
 def _types(text: str) -> Sequence[str]:
     """The names of types, or so many made-up ones."""
     if text.strip().isdecimal():
+        if len(text) > MAX_DIGITS:
+            raise BadInputError(f"--types: {text[:20]} must have at most {MAX_DIGITS} digits")
         return [f"type-{number}" for number in range(1, int(text) + 1)]
     return _names(text, "--types")
 
