@@ -19,9 +19,10 @@ def blocks(language):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder with the README's network in it, as the reader has it."""
+    """A folder with the README's network and the examples in it, as the reader has it."""
     [network] = blocks("yaml")
     (tmp_path / "my-network.yaml").write_text(network, "utf-8")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

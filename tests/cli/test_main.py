@@ -25,7 +25,7 @@ def start(*arguments, **options):
 def test_help_lists_every_command_in_one_line(lameta):
     run = lameta("--help")
     assert run.code == 0 and run.err == ""
-    for command in ("demo", "evaluate", "optimum", "intent", "compose"):
+    for command in ("demo", "evaluate", "optimum", "network", "intent", "compose"):
         assert sum(line.split()[:1] == [command] for line in run.out.splitlines()) == 1
 
 
