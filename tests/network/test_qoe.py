@@ -1,6 +1,7 @@
 """QoE of chains: objective (15), subjective in both forms, constraints and failure."""
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 
 import jax
@@ -140,6 +141,23 @@ def test_gradients_where_the_qoe_is_smooth(form):
 
     assert_gradients_match(value, 0.07, 0.2, 0.3, 0.1, [0.4, 0.3, 0.2, 0.1])
     assert_gradients_match(value, 0.011, 0.2, 3.0, 0.1, [0.1, 0.3, 0.5, 0.1])
+
+
+@pytest.mark.parametrize("form", QOE_FORMS)
+def test_gradients_with_respect_to_rates_and_links(form):
+    """What capacity planning needs; (13) is a step function of mu, so the overload has no slope in it."""
+    agents = [
+        {"capability": 0.7, "service_rate": rate, "service_cv": cv, "observations": 100.0, "outages": 3.0}
+        for rate, cv in ((8.3, 0.5), (6.4, 1.2), (9.7, 0.0))
+    ]
+
+    def value(service_rate, arrival_rate, ber):
+        network = network_in_series(agents, [0.0, 0.0], 1.0)
+        network = replace(network, service_rate=service_rate, arrival_rate=arrival_rate, link_ber=ber)
+        factors = chain_factors(network, jnp.arange(3), jnp.arange(2))
+        return subjective_qoe(factors, jnp.array([0.4, 0.3, 0.2, 0.1]), THRESHOLD, form)
+
+    assert_gradients_match(value, [8.3, 6.4, 9.7], 4.0, [0.01, 0.2])
 
 
 @pytest.mark.parametrize("form", QOE_FORMS)
