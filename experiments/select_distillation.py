@@ -151,9 +151,9 @@ def main() -> None:
     iokd = choose(results["iokd, large"])
     config = replace(config, pretraining=PRETRAINING[pretraining], iokd=IOKD[iokd])
     for size in ELAM_LAYERS:
-        raw = raw if size == "large" else train_raw(data, folds, size, config)
+        known = raw if size == "large" else train_raw(data, folds, size, config)
         results[f"target, {size}"] = {
-            str(target): errors(prepared[target], folds, raw, size, config) for target in TARGETS
+            str(target): errors(prepared[target], folds, known, size, config) for target in TARGETS
         }
         report(f"target, {size}: {means(results[f'target, {size}'])}")
     chosen = {"raw": pretraining, "iokd": iokd} | {
