@@ -1,5 +1,6 @@
 """`lameta network …`: look at a network, or make one from a real topology or from a catalogue of services."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -140,10 +141,12 @@ def _show(config: ShowConfig) -> dict[str, Any]:
     if out is not None:
         from lameta_jax.cli.network_figure import network_alone
 
-        try:
-            network_alone(scenario).savefig(out, dpi=150, facecolor="white")
-        except OSError as error:
-            raise BadInputError(f"--out: {out} cannot be written ({error.strerror})") from None
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")  # boxes stand for those
+            try:
+                network_alone(scenario).savefig(out, dpi=150, facecolor="white")
+            except OSError as error:
+                raise BadInputError(f"--out: {out} cannot be written ({error.strerror})") from None
     return network_overview(scenario)
 
 

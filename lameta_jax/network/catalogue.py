@@ -95,7 +95,7 @@ def read_catalogue(path: str | Path, config: ServiceConfig) -> Catalogue:
     sources: dict[str, None] = {}
     priced = False
     for line, row in _rows(Path(path), place):
-        priced = all(column in row for column in PRICE_COLUMNS)
+        priced = any(column in row for column in PRICE_COLUMNS)
         name = _name(row, f"{place}: line {line}")
         agent, missing = _agent(_numbers(row, f"{place}: line {line}"), config, priced)
         agent_type = row.get("type")
@@ -117,8 +117,11 @@ def _rows(path: Path, place: str) -> Iterator[tuple[int, dict[str, str]]]:
     try:
         columns = [column.strip() for column in next(reader, [])]
         for column in ("model", "median_latency_s", "tokens_per_s"):
-            if columns.count(column) != 1:
-                refuse(place, f"line 1: the columns {shown(columns)} must name {column} once")
+            if column not in columns:
+                refuse(place, f"line 1: the columns {shown(columns)} must name {column}")
+        for column in filter(None, columns):
+            if columns.count(column) > 1:
+                refuse(place, f"line 1: column {shown(column)} must be named once")
         for cells in reader:
             if cells and len(cells) != len(columns):
                 refuse(

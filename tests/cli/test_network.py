@@ -127,6 +127,12 @@ def test_the_drawing(lameta, tmp_path, suffix, start):
     assert out.read_bytes().startswith(start)
 
 
+def test_ids_that_the_font_lacks(lameta, network_file, tmp_path):
+    path = network_file(json.loads(json.dumps(small_network()).replace('"w1"', '"写手 $x"')))
+    run = lameta("network", "show", path, "--out", tmp_path / "net.png", "--json")
+    assert (run.code, run.err) == (0, "")
+
+
 def test_large_networks_are_drawn_without_ids(lameta, tmp_path):
     run = lameta("network", "show", "lameta-81", "--out", tmp_path / "net.svg", "--json")
     assert run.json["agents"] == 81 and (tmp_path / "net.svg").stat().st_size > 10_000

@@ -39,7 +39,9 @@ def catalogue(tmp_path):
 
 
 def test_agents_by_hand(catalogue):
-    found = read_catalogue(catalogue(), ServiceConfig(prompt_tokens=1000.0, answer_tokens=100.0, answer_cv=0.5))
+    found = read_catalogue(
+        catalogue(), ServiceConfig(prompt_tokens=1000.0, answer_tokens=100.0, answer_cv=0.5)
+    )
     assert [service.name for service in found.services] == ["small@A", "large@B", "small@B", "slow@C"]
     small, large, other, _ = (service.agent for service in found.services)
     # 6 * 1e9 * 2e12; 0.5 s + 100 / 100 s = 1.5 s; 0.5 * 1 / 1.5; (1000 * 1 + 100 * 2) / 1e6
@@ -128,13 +130,19 @@ def test_types_of_the_catalogue(catalogue):
 @pytest.mark.parametrize(
     ("rows", "header", "expected"),
     [
-        (ROWS, "", "line 1: the columns [] must name model once"),
+        (ROWS, "", "line 1: the columns [] must name model"),
         (
             ROWS,
             "model,tokens_per_s",
-            "line 1: the columns ['model', 'tokens_per_s'] must name median_latency_s once",
+            "line 1: the columns ['model', 'tokens_per_s'] must name median_latency_s",
         ),
-        (ROWS, HEADER + ",model", "must name model once"),
+        (ROWS, HEADER + ",source", "line 1: column 'source' must be named once"),
+        (ROWS[:1], HEADER + ",,", "line 2: number of cells = 10 must be 12"),
+        (
+            [ROWS[0]],
+            HEADER.replace("output_", "out_"),
+            "rows dropped because output_price_per_mtok is missing: 1",
+        ),
         (["a,b"], HEADER, "line 2: number of cells = 2 must be 10"),
         (
             [ROWS[0], ROWS[1].replace(",20,", ",fast,")],
