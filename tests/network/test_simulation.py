@@ -139,7 +139,11 @@ def test_the_first_agent_is_an_mg1_queue(law, cv, utilisation):
      ("lognormal", 0.7), ("lognormal", 1.5), ("hyperexponential", 2.0)],
 )  # fmt: skip
 def test_the_first_agent_over_the_whole_grid(law, cv):
-    """Utilisations 0.1 to 0.95, ten seeds each, pooled per point: within the 99% interval of (6)."""
+    """Utilisations 0.1 to 0.95, ten seeds each, pooled per point, against (6).
+
+    Eight laws and ten loads make 80 intervals. Of those of 99% each, a few may miss; all 80 together hold with 99%
+    if each is one of 99% + 79 / 80 %.
+    """
     config = SimulationConfig(num_customers=200_000, num_warmup=20_000, num_replications=8, num_batches=5)
     utilisation = jnp.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
 
@@ -151,10 +155,13 @@ def test_the_first_agent_over_the_whole_grid(law, cv):
 
     seeds = [at_all_loads(jax.random.key(seed)) for seed in range(10)]
     expected = waiting_time(4.0, 4.0 / utilisation, law_cv(law, jnp.full(10, cv)))
+    missed = 0
     for index, wanted in enumerate(np.asarray(expected)):
         batches = [jax.tree.map(lambda leaf, index=index: leaf[index], seed) for seed in seeds]
         pooled = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), *batches)
-        assert holds(summarise(pooled, 0.99).waiting, wanted), float(utilisation[index])
+        assert holds(summarise(pooled, 1 - 0.01 / 80).waiting, wanted), float(utilisation[index])
+        missed += not holds(summarise(pooled, 0.99).waiting, wanted)
+    assert missed <= 2  # of 10: more would happen in one of 10,000
 
 
 def test_intervals_cover_as_often_as_they_say():
