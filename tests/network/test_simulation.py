@@ -150,8 +150,10 @@ def test_the_first_agent_over_the_whole_grid(law, cv):
     @jax.jit
     def at_all_loads(key):
         return jax.vmap(
-            lambda rho: simulate_chain(key, jnp.array(4.0), 4.0 / rho[None], jnp.array([cv]), (law,), config)
-        )(utilisation)
+            lambda key, rho: simulate_chain(
+                key, jnp.array(4.0), 4.0 / rho[None], jnp.array([cv]), (law,), config
+            )
+        )(jax.random.split(key, 10), utilisation)
 
     seeds = [at_all_loads(jax.random.key(seed)) for seed in range(10)]
     expected = waiting_time(4.0, 4.0 / utilisation, law_cv(law, jnp.full(10, cv)))
