@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lameta_jax.cli.common import BadInputError, read_chain
+from lameta_jax.cli.common import BadInputError, read_chain, say
 from lameta_jax.network.network import Scenario
 from lameta_jax.network.outage import crash_probability
 from lameta_jax.network.shared_simulation import merged_rates, simulate_shared
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 REPLICATIONS = 16  # where chains share agents
+MAX_ROUND = 20_000_000  # requests simulated between two words of progress
 EDGE = 0.1  # share of requests at either end that is not measured where chains share agents
 
 Chain = tuple[int, ...]
@@ -44,18 +45,24 @@ def run_chain(
 
 def _alone(key, config: "SimulateConfig", scenario: Scenario, chain: Chain, laws: tuple[str, ...]) -> Found:
     network, agents = scenario.network, jnp.asarray(chain)
-    rates, sizes = network.service_rate[agents], _sizes(config.customers)
+    rounds = -(-config.customers // MAX_ROUND)
+    rates, sizes = network.service_rate[agents], _sizes(-(-config.customers // rounds))
     breakdowns, utilisation = _breakdowns(config, scenario, chain)
     _require_stable(scenario, chain, utilisation, "with repairs")
 
     @jax.jit
     def run(key):
         cv = network.service_cv[agents]
-        return summarise(
-            simulate_chain(key, network.arrival_rate, rates, cv, laws, sizes, breakdowns), CONFIDENCE
-        )
+        return simulate_chain(key, network.arrival_rate, rates, cv, laws, sizes, breakdowns)
 
-    summary = run(key)
+    parts = []
+    for number, round_key in enumerate(jax.random.split(key, rounds), start=1):
+        parts.append(run(round_key))
+        if rounds > 1:
+            parts[-1].gap.block_until_ready()
+            say(f"{number * sizes.measured} of {rounds * sizes.measured} requests simulated")
+    replications = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), *parts)
+    summary = summarise(replications, CONFIDENCE)
     found = {
         "waiting": summary.waiting,
         "latency": summary.sojourn,
@@ -63,8 +70,8 @@ def _alone(key, config: "SimulateConfig", scenario: Scenario, chain: Chain, laws
         "queue_length": summary.queue_length,
         "busy": summary.utilisation,
         "per_agent": ["queue_length", "busy"],
-        "customers": sizes.measured,
-        "replications": sizes.num_replications,
+        "customers": rounds * sizes.measured,
+        "replications": rounds * sizes.num_replications,
         "batch": sizes.chunks_per_batch * sizes.chunk_size,
     }
     if breakdowns is not None:

@@ -5,6 +5,8 @@ import json
 import pytest
 from reference import queue_twin as twin
 
+from lameta_jax.cli import simulated_chain
+
 RATE = 4.0
 
 
@@ -78,6 +80,17 @@ def test_the_same_seed_gives_the_same_numbers_for_people(lameta, network_file):
     assert first.out != second.out
     assert first.out.startswith("a -> b: 2")
     assert "the chain" in first.out and "off by" in first.out
+
+
+def test_long_simulations_say_how_far_they_are(lameta, network_file, monkeypatch):
+    monkeypatch.setattr(simulated_chain, "MAX_ROUND", 2_000)
+    run = lameta(
+        "simulate", "--network", network_file(TWO), "--chain", "a,b", "--customers", "5000",
+        "--law", "exponential", "--json",
+    )  # fmt: skip
+    assert run.json["replications"] == 3 and run.json["customers"] >= 5_000
+    progress = [line for line in run.err.splitlines() if "requests simulated" in line]
+    assert len(progress) == 3 and progress[-1].startswith(f"lameta: {run.json['customers']} of")
 
 
 def test_where_the_formula_is_wrong_it_says_so(lameta, network_file):
