@@ -21,14 +21,14 @@ from lameta_jax.intents.translator import translate
 
 APPLICATIONS = ("multimedia", "qa")
 EVERY = [(name, application) for name in ELAM_LAYERS for application in APPLICATIONS]
-# README of the corpus: MSE of ridge regression on frozen embeddings. The large models must beat the probe that has
-# learned from the history and all synthetic prompts. The small ones, of half the layers, are held to the probe that
-# has learned from the history: against the stronger one, small for multimedia only ties (experiments/results).
+# README of the corpus: MSE of ridge regression on frozen embeddings, trained on the history and all synthetic prompts.
+# The small model for multimedia beats that probe by a hair on average over seeds (experiments/results), which the one
+# seed that is shipped need not do: it is held to the probe that has learned from the history alone.
 LINEAR_PROBE = {
     ("large", "multimedia"): 0.020,
     ("large", "qa"): 0.017,
     ("small", "multimedia"): 0.026,
-    ("small", "qa"): 0.022,
+    ("small", "qa"): 0.017,
 }
 
 
