@@ -64,4 +64,5 @@ def share_interval(count: Int[Array, "*batch"], total: int, confidence: float = 
     centre = (share + z**2 / (2 * total)) / scale
     half_width = z / scale * jnp.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
     high = jnp.minimum(centre + half_width, 1.0)
-    return Interval(share, share**2 / (scale * high), high)  # the product of the bounds is known; nothing cancels
+    # The product of the bounds is share^2 / scale: unlike a difference, it is exact where the share is 0.
+    return Interval(share, share**2 / (scale * high), high)
