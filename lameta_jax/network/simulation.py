@@ -169,9 +169,8 @@ def simulate_chain(
     step = partial(_chunk, arrival_rate, service_rate, service_cv, breakdowns, laws=laws, config=config)
     hops, replications = len(laws), config.num_replications
     state = jnp.zeros((hops, replications), dtype=float)
-    nothing = BatchMeans(
-        *[jnp.zeros((replications, hops), state.dtype)] * 4, jnp.zeros(replications, state.dtype)
-    )
+    per_agent = jnp.zeros((replications, hops), state.dtype)
+    nothing = BatchMeans(per_agent, per_agent, per_agent, per_agent, jnp.zeros(replications, state.dtype))
 
     def chunk(carry, key):
         state, means = step(carry[0], key)
@@ -204,8 +203,9 @@ def _chunk(arrival_rate, service_rate, service_cv, breakdowns, state, key, *, la
         means.append(tuple(jnp.mean(leaf, axis=0) for leaf in (waiting, service, working, gap)))
         gap = departure_gaps(state[hop], waiting, service, gap)
         sojourns.append(waiting[-1] + service[-1])
-    stacked = [jnp.stack(column, axis=-1) for column in zip(*means, strict=True)]
-    return jnp.stack(sojourns), BatchMeans(*stacked, jnp.mean(undisturbed, axis=0, dtype=state.dtype))
+    waiting, service, working, gap = (jnp.stack(column, axis=-1) for column in zip(*means, strict=True))
+    share = jnp.mean(undisturbed, axis=0, dtype=state.dtype)
+    return jnp.stack(sojourns), BatchMeans(waiting, service, working, gap, share)
 
 
 def _repairs(key, working, failure_rate, mean_repair):
