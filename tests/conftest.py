@@ -20,6 +20,14 @@ settings.register_profile(
 settings.load_profile("lameta")
 
 
+def pytest_configure(config):
+    """Most of the default run goes into compiling small programs that run once: quick code would come too late.
+
+    The slow tests, and what any test starts as a program of its own, are compiled as for users.
+    """
+    jax.config.update("jax_disable_most_optimizations", config.option.markexpr == "not slow")
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of the larger data sets, named by LAMETA_DATA_DIR; tests that need it skip without it."""

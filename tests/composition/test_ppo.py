@@ -114,6 +114,7 @@ def test_the_loss_is_made_of_its_printed_parts():
     assert float(loss) == pytest.approx(expected[0] + 0.7 * expected[1] - 0.03 * expected[2], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_chunks_of_one_seed_are_the_vmapped_run_of_many(trainer, trained):
     _, metrics = trained
     for seed, key in enumerate(jax.random.split(KEY, 2)):

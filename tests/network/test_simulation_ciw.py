@@ -34,11 +34,12 @@ def ciw_sojourns(services, customers):
 @pytest.mark.parametrize(
     ("laws", "rates", "cvs", "services"),
     [
-        (
+        pytest.param(
             ("deterministic", "exponential"),
             (8.0, 6.0),
             (0.0, 1.0),
             [ciw.dists.Deterministic(1 / 8), ciw.dists.Exponential(6.0)],
+            marks=pytest.mark.slow,
         ),
         (
             ("gamma", "gamma", "gamma"),
@@ -46,7 +47,7 @@ def ciw_sojourns(services, customers):
             (0.5, 1.5, 0.7),  # shape 1 / V^2, scale V^2 / mu
             [ciw.dists.Gamma(v**-2, v**2 / mu) for v, mu in ((0.5, 7.0), (1.5, 9.0), (0.7, 6.0))],
         ),
-        (
+        pytest.param(
             ("lognormal", "erlang"),
             (7.0, 7.0),
             (0.8, 0.5),
@@ -54,6 +55,7 @@ def ciw_sojourns(services, customers):
                 ciw.dists.Lognormal(-np.log(7.0) - np.log(1 + 0.8**2) / 2, np.log(1 + 0.8**2) ** 0.5),
                 ciw.dists.Gamma(4.0, 1 / 28),  # four stages
             ],
+            marks=pytest.mark.slow,
         ),
     ],
 )

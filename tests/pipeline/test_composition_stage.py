@@ -89,6 +89,7 @@ def test_rows_are_averages_over_users(outcomes):
     assert row["gap_ci"] == pytest.approx([1 - share.mean() - half, 1 - share.mean() + half], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_training_in_chunks_reports_progress_and_gives_a_curve(scenario):
     seen = []
     users = pool([make_users(USERS), make_users(USERS, TRANSLATED)])
