@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from lameta_jax.elam.minilm import DecoderConfig, EncoderConfig, PercentDecoder
 from lameta_jax.elam.sentence_encoder import SentenceEncoder
-from lameta_jax.elam.weights import WeightsError, reason
+from lameta_jax.elam.weights import WeightsError, check_tensors, read_tensors
 from lameta_jax.functional import functionalize
 
 ELAM_LAYERS = {"small": 3, "large": 6}  # encoder layers of each size
@@ -139,23 +139,12 @@ def load_distilled(path: str | Path) -> Distilled:
     Raises:
       WeightsError: the file is missing, damaged or of another shape; one line.
     """
-    from safetensors import safe_open
-
+    header, tensors = read_tensors(path)
     try:
-        with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a dict
-        shapes = _tensor_shapes(header["name"])
-        application, tensors = header["application"], {name: tensors[name] for name in shapes}
+        shapes, application = _tensor_shapes(header["name"]), header["application"]
     except KeyError as error:
         raise WeightsError(f"{path}: not a distilled E-LAM (no {error})") from None
-    except Exception as error:  # safetensors raises its own type for damaged files
-        raise WeightsError(f"{path}: cannot be read ({reason(error)})") from None
-    for name, value in tensors.items():
-        if value.shape != shapes[name]:
-            raise WeightsError(f"{path}: {name} has shape {value.shape}, expected {shapes[name]}")
-        if not np.isfinite(value).all():
-            raise WeightsError(f"{path}: {name} holds numbers that are not finite")
+    check_tensors(path, tensors, shapes)
     mean = tensors["mean_preference"]
     if mean.min() < 0 or abs(mean.sum() - 1) > 1e-3:
         raise WeightsError(f"{path}: mean_preference must lie on the simplex")

@@ -61,6 +61,40 @@ def reason(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
+def read_tensors(path: str | Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Metadata and tensors of a safetensors file.
+
+    Raises:
+      WeightsError: the file is missing or damaged; one line.
+    """
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:  # safetensors raises its own type for damaged files
+        raise WeightsError(f"{path}: cannot be read ({reason(error)})") from None
+
+
+def check_tensors(
+    path: str | Path, tensors: dict[str, np.ndarray], shapes: dict[str, tuple[int, ...]]
+) -> None:
+    """Refuse tensors that are not exactly those of the given shapes, or hold numbers that are not finite.
+
+    Raises:
+      WeightsError: naming the file and the first tensor at fault.
+    """
+    for name in [*shapes, *tensors]:
+        if name not in tensors:
+            raise WeightsError(f"{path}: nothing for {name}")
+        if name not in shapes:
+            raise WeightsError(f"{path}: {name} is not a parameter of this model")
+        if tensors[name].shape != shapes[name]:
+            raise WeightsError(f"{path}: {name} has shape {tensors[name].shape}, expected {shapes[name]}")
+        if not np.isfinite(tensors[name]).all():
+            raise WeightsError(f"{path}: {name} holds numbers that are not finite")
+
+
 def find_minilm(folder: str | Path | None = None) -> Path:
     """Folder that holds `model.safetensors` and `tokenizer.json` of all-MiniLM-L6-v2.
 
