@@ -18,8 +18,10 @@ from lameta_jax.elam.minilm import Encoder, EncoderConfig
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 
-# Hugging Face key -> path in the module; True: a PyTorch weight [out, in], to be transposed
-_KEYS: tuple[tuple[str, str, bool], ...] = (
+KeyTable = tuple[tuple[str, str, bool], ...]
+"""Hugging Face key -> path in the module; True: a PyTorch weight [out, in], to be transposed."""
+
+_KEYS: KeyTable = (
     (r"embeddings\.word_embeddings\.weight", "word_embedding.embedding", False),
     (r"embeddings\.position_embeddings\.weight", "position_embedding.embedding", False),
     (r"embeddings\.token_type_embeddings\.weight", "segment_embedding.embedding", False),
@@ -150,7 +152,10 @@ def load_encoder(folder: Path, config: EncoderConfig) -> Encoder:
         tensors = load_file(file)
     except Exception as error:  # safetensors raises its own type for damaged files
         raise WeightsError(f"{file}: {reason(error)}") from None
-    values = dict(_translate(key, value) for key, value in tensors.items())
+    values = {}
+    for key, value in tensors.items():
+        path, transpose = module_path(_KEYS, key) or (key, False)
+        values[path] = value.T if transpose else value
     encoder = nnx.eval_shape(lambda: Encoder(config, rngs=nnx.Rngs(0)))
     for path, variable in nnx.to_flat_state(nnx.state(encoder)):
         name = ".".join(map(str, path))
@@ -158,19 +163,21 @@ def load_encoder(folder: Path, config: EncoderConfig) -> Encoder:
             raise WeightsError(f"{file}: nothing for {name}")
         if values[name].shape != variable.shape:
             raise WeightsError(f"{file}: {name} has shape {values[name].shape}, expected {variable.shape}")
-        _assign(encoder, path, jnp.asarray(values[name], dtype=float))
+        assign(encoder, path, jnp.asarray(values[name], dtype=float))
     return encoder
 
 
-def _translate(key: str, value: np.ndarray) -> tuple[str, np.ndarray]:
-    for pattern, path, transpose in _KEYS:
+def module_path(table: KeyTable, key: str) -> tuple[str, bool] | None:
+    """Path of a key in the module and whether its value is to be transposed; None if the table lacks it."""
+    for pattern, path, transpose in table:
         match = re.fullmatch(pattern, key)
         if match:
-            return match.expand(path), value.T if transpose else value
-    return key, value
+            return match.expand(path), transpose
+    return None
 
 
-def _assign(module: nnx.Module, path: tuple, value: Array) -> None:
+def assign(module: nnx.Module, path: tuple, value: Array) -> None:
+    """Set the parameter at a path of the module, which may have shapes in place of weights."""
     place: Any = module
     for name in path:
         place = place[name] if isinstance(name, int) else getattr(place, name)
