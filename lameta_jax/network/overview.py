@@ -1,7 +1,6 @@
 """A network in numbers."""
 
 from collections import Counter
-from dataclasses import asdict
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ from lameta_jax.network.network import Scenario
 from lameta_jax.network.optimum import optimum
 from lameta_jax.network.outage import crash_probability
 from lameta_jax.network.queueing import agent_latency, traffic_intensity
+from lameta_jax.network.schema import made_by_mapping
 
 MAX_CHAINS = 1_000_000  # counted one by one, which takes seconds
 MAX_STEPS = 50_000_000  # agents times links: seconds, if the diameter needs a search from every agent
@@ -45,9 +45,7 @@ def network_overview(scenario: Scenario) -> dict[str, Any]:
         "feasible_chains": None if counted is None else counted.feasible,
         "chains_at_most": walks,
         "ranges": _ranges(scenario),
-        "made_by": None
-        if scenario.made_by is None
-        else asdict(scenario.made_by) | {"notes": list(scenario.made_by.notes)},
+        "made_by": None if scenario.made_by is None else made_by_mapping(scenario.made_by),
     }
 
 

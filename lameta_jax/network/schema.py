@@ -96,7 +96,7 @@ def scenario_to_mapping(scenario: Scenario) -> dict[str, Any]:
             np.asarray(network.link_ends), np.asarray(network.link_ber), strict=True
         )
     ]
-    made_by = {} if scenario.made_by is None else {"made_by": _made_by_mapping(scenario.made_by)}
+    made_by = {} if scenario.made_by is None else {"made_by": made_by_mapping(scenario.made_by)}
     return {
         "name": scenario.name,
         **made_by,
@@ -111,6 +111,11 @@ def scenario_to_mapping(scenario: Scenario) -> dict[str, Any]:
             for elam, fee in zip(scenario.elam_names, np.asarray(scenario.elam_fees), strict=True)
         ],
     }
+
+
+def made_by_mapping(made_by: MadeBy) -> dict[str, Any]:
+    """The content of the key `made_by` in a network file, as plain values that JSON can hold."""
+    return asdict(made_by) | {"notes": list(made_by.notes)}
 
 
 def _agents(entries: Any, place: str) -> dict[str, Any]:
@@ -227,10 +232,6 @@ def _made_by(entry: Any, place: str) -> MadeBy:
             require_text(note, place, f"note {position}") for position, note in enumerate(notes, start=1)
         ),
     )
-
-
-def _made_by_mapping(made_by: MadeBy) -> dict[str, Any]:
-    return asdict(made_by) | {"notes": list(made_by.notes)}
 
 
 def _shortest(value: Any) -> float | int:
