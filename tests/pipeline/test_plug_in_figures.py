@@ -42,7 +42,7 @@ def test_the_language_model_composes_by_itself(application):
     teacher = RecordedTeacher()
     chains = []
     for record in load_benchmark(application).test:
-        *agents, _ = teacher.ask(f"compose-{record.id}").split()  # the last word names an E-LAM
+        *agents, _ = teacher.recorded(f"compose-{record.id}").response.split()  # the last word names an E-LAM
         chains.append([names[agent] for agent in agents])
     assert mean_fraction(chains, application) == pytest.approx(ZERO_SHOT[application], abs=0.001)
 
@@ -52,7 +52,8 @@ def test_the_language_model_composes_by_itself(application):
 def test_linear_probes_and_an_exact_search(application):
     """Every synthetic sample counts here, as in the independent figures: near duplicates too."""
     benchmark, history = load_benchmark(application), load_history()
-    written = synthesise(RecordedTeacher(), application, 500).records
+    teacher = RecordedTeacher()
+    written = synthesise(teacher, teacher.requests("augment", application)).records
     records = [*history, *written, *benchmark.test]
     embeddings = sentence_embeddings(SentenceEncoder().levels(prompts_of(records)))
     actual = preferences_of(benchmark.test)

@@ -34,8 +34,9 @@ def without(fields, name):
 
 
 def exchange(name, response, kind="augment", application="qa", **more):
-    """A recorded exchange."""
-    return {"id": name, "kind": kind, "application": application, "response": response} | more
+    """Fields of a recorded exchange; the message is the id."""
+    fields = {"id": name, "kind": kind, "application": application, "response": response}
+    return fields | {"messages": [{"role": "user", "content": name}]} | more
 
 
 def sample(prompt, percents=(10, 20, 30, 40), **more):
