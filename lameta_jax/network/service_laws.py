@@ -35,11 +35,14 @@ def law_cv(law: str, service_cv: Float[Array, "*batch"]) -> Float[Array, "*batch
 
 
 def draw_service(
-    key: Key[Array, ""], law: str, service_cv: Scalar, shape: tuple[int, ...]
+    key: Key[Array, ""], law: str, service_cv: Scalar | Float[Array, "*batch"], shape: tuple[int, ...]
 ) -> Float[Array, "..."]:
     """Independent service times of mean 1; divide by mu for minutes.
 
     `hyperexponential` has two phases of balanced means: each contributes half of the mean.
+
+    Args:
+      service_cv: of all times, or of each: then it has the shape of the times.
 
     Raises:
       ValueError: unknown law.

@@ -74,16 +74,11 @@ def simulate_shared(
     for hop, key_service in enumerate(keys):
         agent = chains[chain, hop]
         # Requests are numbered by arrival, so their service times are drawn before they are sorted.
-        units = _units(key_service, law, service_cv[agent])
+        units = draw_service(key_service, law, service_cv[agent], agent.shape)
         service.append(units / service_rate[agent])
         waiting.append(_wait(agent, clock, service[-1]))
         clock = _later(clock, Clock(jnp.zeros_like(clock.minute), waiting[-1] + service[-1]))
     return SharedPaths(chain, jnp.stack(waiting, axis=1), jnp.stack(service, axis=1))
-
-
-def _units(key, law, cv):
-    """One service time of mean 1 for every request, each with its own CV."""
-    return jax.vmap(lambda key, cv: draw_service(key, law, cv, ()))(jax.random.split(key, len(cv)), cv)
 
 
 def _wait(agent, clock, service):

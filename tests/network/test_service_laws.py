@@ -54,6 +54,17 @@ def test_the_whole_distribution(law, cv, expected):
     assert (times >= 0).all()
 
 
+@pytest.mark.parametrize("law", ["erlang", "gamma", "lognormal", "hyperexponential"])
+def test_each_time_may_have_a_cv_of_its_own(law):
+    cvs, count = [0.0, 0.5, 2.0], 30_000
+    draw = jax.jit(lambda cv: draw_service(KEY, law, cv, cv.shape))
+    times = np.asarray(draw(jnp.repeat(jnp.array(cvs), count))).reshape(3, count)
+    # The standard error of a mean is at most 2 / sqrt(30,000) = 0.012.
+    assert times.mean(axis=1) == pytest.approx(1.0, abs=0.04)
+    expected = np.asarray(law_cv(law, jnp.array(cvs)))
+    assert times.std(axis=1) == pytest.approx(expected, rel=0.1, abs=2e-3)
+
+
 @pytest.mark.parametrize("law", ["deterministic", "gamma", "lognormal"])
 def test_no_variation_is_a_constant(law):
     times = draw_service(KEY, law, jnp.array(0.0), (10,))
