@@ -9,9 +9,8 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -53,7 +52,7 @@ class Clock:
 
     now: Callable[[], float] = time.monotonic  # seconds
     sleep: Callable[[float], None] = time.sleep
-    chance: Callable[[], float] = field(default=random.random)  # uniform on [0, 1)
+    chance: Callable[[], float] = random.random  # uniform on [0, 1)
 
 
 class _Failure(NamedTuple):
@@ -202,7 +201,7 @@ def _retry_after(headers: Mapping[str, str]) -> float:
             wait = (parsedate_to_datetime(text) - parsedate_to_datetime(headers["date"])).total_seconds()
         except (ValueError, TypeError, KeyError):
             return 0.0
-    return wait if isfinite(wait) and wait > 0 else 0.0
+    return wait if wait > 0 else 0.0
 
 
 def _read_answer(body: bytes) -> Reply | _Failure:

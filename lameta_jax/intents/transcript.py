@@ -114,6 +114,12 @@ class Transcript:
             os.close(self._file)
             self._file = -1
 
+    def __enter__(self) -> "Transcript":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def exchanges(self) -> list[Exchange]:
         """All exchanges so far, in order of recording."""
         return list(self._responses.values())
