@@ -96,6 +96,7 @@ def build_dataset(
     own = _embedded(tuple(demonstrations), embed)
     related = _related(own, tuple(history), embed, config.min_similarity)
     real = _join(own, related)
+    _check_ids(real.records)
     wanted = augmentation_size(config.target, real.records)
     num_explained = num_unexplained = 0
     if requests is None and wanted > 0:
@@ -164,12 +165,13 @@ def _related(own: _Group, history: tuple[Record, ...], embed: Embed, min_similar
     known = set(prompts_of(own.records))
     past = _embedded(history, embed)
     similar = relevant(own.embeddings, past.embeddings, min_similarity)
-    related = _take(past, np.array([row for row in similar if history[row].prompt not in known], dtype=int))
-    counts = Counter(record.id for record in own.records + related.records)
-    twice = [name for name, count in counts.items() if count > 1]
-    if twice:
-        raise CorpusError(f"id {twice[0]!r} stands for two records of the demonstrations and the history")
-    return related
+    return _take(past, np.array([row for row in similar if history[row].prompt not in known], dtype=int))
+
+
+def _check_ids(records: Sequence[Record]) -> None:
+    for name, count in Counter(record.id for record in records).items():
+        if count > 1:
+            raise CorpusError(f"id {name!r} stands for {count} records of the demonstrations and the history")
 
 
 def _explain(records: Sequence[Record], teacher: Teacher, progress: Progress | None) -> tuple[Record, ...]:

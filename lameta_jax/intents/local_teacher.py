@@ -85,15 +85,22 @@ def _load(folder: Path) -> tuple[Any, Any]:
     if not (folder / "config.json").is_file():
         raise TeacherError(f"{folder}: not the folder of a language model (it has no config.json)")
     try:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+        from transformers.utils import logging
     except ImportError:
         raise TeacherError("LocalTeacher needs transformers: pip install 'lameta_jax[intents]'") from None
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        # not AutoTokenizer, which puts what it knows of a type of model in the place of what the file says
+        tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
     except Exception as error:  # whatever transformers and its loaders raise
         reason = (str(error).strip() or type(error).__name__).split("\n")[0]
         raise TeacherError(f"{folder}: language model cannot be loaded ({reason})") from None
+    finally:
+        if bars:
+            logging.enable_progress_bar()
     if tokenizer.chat_template is None:
         raise TeacherError(f"{folder}: the tokeniser has no chat template")
     return tokenizer, model

@@ -221,11 +221,13 @@ def test_the_rate_is_limited_and_retries_count(server, path):
 
 def test_nobody_listens(server, path):
     environment = live_build.environment("http://127.0.0.1:9/v1")
-    with HttpTeacher(path, CONFIG, environment, FakeClock().clock) as teacher:
-        with pytest.raises(
+    with (
+        HttpTeacher(path, CONFIG, environment, FakeClock().clock) as teacher,
+        pytest.raises(
             TeacherError, match=r"^http://127\.0\.0\.1:9/v1: a asked 4 times: connection failed \("
-        ):
-            teacher.ask(request("a"))
+        ),
+    ):
+        teacher.ask(request("a"))
 
 
 def test_the_key_is_nowhere_but_in_the_request(server, path, caplog, capfd, monkeypatch):
