@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -55,11 +56,14 @@ class DatasetStatistics(NamedTuple):
         }
 
 
+_distances = jax.jit(angular_distance)  # one program, not one per operation, for each number of samples
+
+
 def summarise(preferences: Float[np.ndarray, "samples 4"]) -> PreferenceSummary:
     """Mean, spread and mean pairwise angular distance of one or more preferences."""
     count = len(preferences)
     rows = jnp.asarray(preferences, dtype=float)
-    distances = np.asarray(angular_distance(rows[:, None, :], rows[None, :, :]), dtype=np.float64)
+    distances = np.asarray(_distances(rows[:, None, :], rows[None, :, :]), dtype=np.float64)
     return PreferenceSummary(
         count,
         tuple(preferences.mean(axis=0).tolist()),

@@ -125,7 +125,13 @@ class Transcript:
         return list(self._responses.values())
 
     def find(self, request: Request) -> str | None:
-        """The answer recorded for exactly this request, if there is one."""
+        """The answer recorded for exactly this request, if there is one.
+
+        Raises:
+          TeacherError: the transcript is closed; no model should be asked what cannot be recorded.
+        """
+        if self._file < 0:
+            raise TeacherError(f"{self.path}: this transcript is closed")
         known = self._responses.get(_key(request))
         return None if known is None else known.response
 

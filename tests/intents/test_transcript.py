@@ -180,6 +180,15 @@ def test_a_live_teacher_asks_only_what_its_transcript_lacks(path):
     assert replayed.ask(request("a", "in other words")) == "IN OTHER WORDS"
 
 
+def test_a_closed_teacher_asks_nothing(path):
+    with Parrot(path) as teacher:
+        teacher.ask(request("a"))
+    for name in "ab":
+        with pytest.raises(TeacherError, match="this transcript is closed"):
+            teacher.ask(request(name))
+    assert teacher.asked == ["a"]
+
+
 def test_a_transcript_holds_the_answers_of_one_model(path):
     with Parrot(path) as first:
         first.ask(request("a"))
