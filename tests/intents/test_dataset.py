@@ -178,6 +178,30 @@ def test_every_sample_left_out_is_counted_by_its_reason():
     assert counts.num_written == 9 == counts.num_kept + counts.num_surplus + sum(counts.rejects.values())
 
 
+def test_samples_of_an_earlier_round_are_known_too():
+    first, again = "this was written in the first round", "this says the same in the second one"
+
+    def embed_near(prompts):
+        return embed([first if prompt == again else prompt for prompt in prompts])
+
+    teacher = samples_only(lambda number: {0: sample(first), 5: sample(again)}.get(number, ""))
+    built = build_dataset(OWN, HISTORY, teacher, embed_near, CONFIG)
+    assert [record.prompt for record in built.records[8:]] == [first]
+    assert built.statistics.rejects == {"near duplicate": 1}
+
+
+def test_half_a_surrogate_pair_in_a_prompt_harms_nobody(tmp_path):
+    own = (replace(OWN[0], prompt="a broken \ud83d smile"), *OWN[1:])
+    teacher = Scripted()
+    built = build_dataset(
+        own, (), teacher, lambda prompts: embed(OWN[0].prompt for _ in prompts), DatasetConfig(target=4)
+    )
+    assert '"a broken ? smile"' in task(teacher.asked[0])
+    assert all(text.content.encode("utf-8") for request in teacher.asked for text in request.messages)
+    write_dataset(built, tmp_path / "set.jsonl")
+    assert read_records(tmp_path / "set.jsonl")[0] == built.records[0]
+
+
 def test_samples_that_fail_are_asked_for_again_up_to_a_bound():
     # every other line is bad: 5 requests give 10 of 22, 3 more give 16, 2 more 20, 1 would give 22
     teacher = samples_only(lambda number: "\n".join(["bad", good(number, 2), "bad", "bad"]))
@@ -327,7 +351,9 @@ def test_a_plan_for_more_samples_only_adds_requests():
         assert [name.split("-")[0] for name in names] == ["own"] * 2 + ["history"] * 3
         assert len(set(names)) == 5
     assert plan_requests("gardening", OWN, HISTORY, 0, config) == ()
-    assert plan_requests("gardening", OWN, HISTORY, 11, replace(config, seed=1)) != few
+    other = plan_requests("gardening", OWN, HISTORY, 295, replace(config, seed=1))
+    for part in ("settings", "demonstration_ids"):
+        assert [request.details[part] for request in other] != [request.details[part] for request in many]
 
 
 @pytest.mark.parametrize(
