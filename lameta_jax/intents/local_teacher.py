@@ -38,7 +38,7 @@ class LocalTeacher(LiveTeacher):
         Raises:
           TeacherError: the checkpoint cannot be loaded, or the transcript cannot be opened.
         """
-        self._config = config
+        self._config, self._folder = config, Path(folder)
         self._tokenizer, self._model = _load(Path(folder))
         sampling = {"temperature": config.temperature, "seed": config.seed} if config.temperature > 0 else {}
         name = Path(folder).resolve().name
@@ -47,21 +47,35 @@ class LocalTeacher(LiveTeacher):
     def _reply(self, request: Request) -> Reply:
         import torch
 
-        messages = [message._asdict() for message in request.messages]
-        prompt = self._tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_dict=True, return_tensors="pt"
-        )
         self._count(requests=1)
+        prompt = self._prompt(request)
+        num_prompt = prompt["input_ids"].shape[1]
+        room = getattr(
+            self._model.config, "max_position_embeddings", num_prompt + self._config.max_new_tokens
+        )
+        if num_prompt >= room:
+            raise self._failure(f"{request.id} has {num_prompt} tokens, and the model takes {room}")
         with torch.random.fork_rng(devices=[]), torch.inference_mode():
             torch.manual_seed(_seed(self._config.seed, request))
-            output = self._model.generate(
-                **prompt, **_sampling(self._config), max_new_tokens=self._config.max_new_tokens
-            )
-        num_prompt = prompt["input_ids"].shape[1]
+            length = min(self._config.max_new_tokens, room - num_prompt)
+            output = self._model.generate(**prompt, **_sampling(self._config), max_new_tokens=length)
         new = output[0, num_prompt:].tolist()
         stopped = new and new[-1] in _ends(self._model)
         text = self._tokenizer.decode(new, skip_special_tokens=True)
         return Reply(text, num_prompt, len(new), "stop" if stopped else "length")
+
+    def _prompt(self, request: Request) -> Any:
+        messages = [message._asdict() for message in request.messages]
+        try:
+            return self._tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+            )
+        except Exception as error:  # a template may refuse with whatever it likes, system messages for one
+            raise self._failure(f"the chat template refuses {request.id} ({_first_line(error)})") from None
+
+    def _failure(self, reason: str) -> TeacherError:
+        self._count(failures=1)
+        return TeacherError(f"{self._folder}: {reason}")
 
 
 def _sampling(config: LocalConfig) -> dict[str, Any]:
@@ -96,11 +110,14 @@ def _load(folder: Path) -> tuple[Any, Any]:
         tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
     except Exception as error:  # whatever transformers and its loaders raise
-        reason = (str(error).strip() or type(error).__name__).split("\n")[0]
-        raise TeacherError(f"{folder}: language model cannot be loaded ({reason})") from None
+        raise TeacherError(f"{folder}: language model cannot be loaded ({_first_line(error)})") from None
     finally:
         if bars:
             logging.enable_progress_bar()
     if tokenizer.chat_template is None:
         raise TeacherError(f"{folder}: the tokeniser has no chat template")
     return tokenizer, model
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).split("\n")[0]

@@ -119,6 +119,27 @@ def test_folders_that_hold_no_language_model_are_refused_in_one_line(folder, tmp
     assert not (tmp_path / "transcript.jsonl").exists()
 
 
+def test_what_a_model_cannot_take_is_refused_and_not_recorded(folder, tmp_path):
+    strict = tmp_path / "strict"
+    strict.mkdir()
+    for file in folder.iterdir():
+        (strict / file.name).write_bytes(file.read_bytes())
+    write_tokenizer(strict, chat_template="{{ raise_exception('no system\\nmessages') }}")
+    with LocalTeacher(strict, tmp_path / "strict.jsonl") as teacher:
+        with pytest.raises(TeacherError, match=r"strict: the chat template refuses fast \(no system\)$"):
+            teacher.ask(request("fast"))
+        assert (teacher.usage.requests, teacher.usage.failures) == (1, 1)
+    with LocalTeacher(folder, tmp_path / "long.jsonl", LocalConfig(max_new_tokens=40)) as teacher:
+        # 64 positions; the template and the system message take 4 tokens
+        with pytest.raises(TeacherError, match="has 64 tokens, and the model takes 64$"):
+            teacher.ask(request("now " * 60))
+        teacher.ask(request("now " * 58))
+    [exchange] = read_exchanges(tmp_path / "long.jsonl")
+    usage = exchange.request.details["usage"]
+    assert usage["prompt_tokens"] == 62 and usage["completion_tokens"] <= 2
+    assert (tmp_path / "strict.jsonl").read_text() == ""
+
+
 @pytest.mark.parametrize(
     "changes", [{"max_new_tokens": 0}, {"temperature": -0.1}, {"temperature": float("nan")}]
 )
