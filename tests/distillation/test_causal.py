@@ -29,7 +29,6 @@ SIZES = Qwen2Config(
 PROMPTS = ["fast now", "safe", "cheap cheap now", "safe now", "fast"]
 CHOSEN = ["25 25 25 25", "10 20 1 2", "7 7", "8", "9 9"]
 REJECTED = [["1 2", "3"], ["4 5 6", "7 8"], ["25", "26 27"], ["1 1", "2 2"], ["3", "4"]]
-compiled = jax.jit(preference_loss, static_argnums=(0, 1))
 BETA = jnp.array([0.1, 0.2, 0.3, 0.4, 0.5])
 
 
@@ -46,7 +45,11 @@ def model():
     plain = new_qwen2(jax.random.key(0), SIZES)
     params = jax.tree.map(lambda value: 10 * value, functionalize(plain)[1])  # the usual ones are too small
     apply, joined = functionalize(add_lora(jax.random.key(1), plain, LoRAConfig(targets=r"layers\..*")))
-    return functionalize(plain)[0], apply, split_adapters(joined)[0], params
+    compiled = (
+        jax.jit(function, static_argnames=("method", "gradient_checkpointing"))
+        for function in (functionalize(plain)[0], apply)
+    )
+    return *compiled, split_adapters(joined)[0], params
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +80,7 @@ def test_reference_log_probabilities_are_those_of_each_pair_alone(model, pairs, 
             said = pairs.answers[row, place][pairs.answer_mask[row, place]]
             text = jnp.concatenate([prompt, said])[None]
             text = jnp.pad(text, ((0, 0), (0, 12 - text.shape[1])))  # nothing sees what is on its right
-            logps = jax.nn.log_softmax(jax.jit(apply)(base, text, jnp.ones_like(text, bool))[0])
+            logps = jax.nn.log_softmax(apply(base, text, jnp.ones_like(text, bool))[0])
             expected = sum(logps[len(prompt) - 1 + i, token] for i, token in enumerate(said.tolist()))
             assert float(reference[row, place]) == pytest.approx(float(expected), abs=1e-3)
 
@@ -85,12 +88,9 @@ def test_reference_log_probabilities_are_those_of_each_pair_alone(model, pairs, 
 def test_at_step_zero_the_loss_is_log_two_and_the_anchor(model, pairs, reference):
     _, apply, adapters, base = model
     batch = Batch(pairs, reference)
-    for smoothing in (0.0, 0.2):
-        config = CausalConfig(anchor_weight=0.0, label_smoothing=smoothing)
-        loss, metrics = compiled(apply, config, adapters, base, batch)
-        assert float(loss) == pytest.approx(np.log(2), abs=1e-5)
-        assert float(metrics.reward_margin) == pytest.approx(0.0, abs=1e-4)
-    loss, _ = compiled(apply, CausalConfig(anchor_weight=0.5), adapters, base, batch)
+    config = CausalConfig(anchor_weight=0.5, label_smoothing=0.2)
+    loss, metrics = preference_loss(apply, config, adapters, base, batch)
+    assert float(metrics.reward_margin) == pytest.approx(0.0, abs=1e-4)
     assert float(loss) == pytest.approx(np.log(2) - 0.5 * float(reference[:, 0].mean()), abs=1e-4)
 
 
@@ -113,7 +113,7 @@ def test_the_loss_is_the_equation(model, pairs, reference):
     margins = np.asarray(BETA)[:, None] * (change[:, :1] - change[:, 1:])
     right, wrong = np.log1p(np.exp(-margins)), np.log1p(np.exp(margins))
     expected = (0.9 * right + 0.1 * wrong).mean() - 0.03 * np.asarray(single[0]).mean()
-    loss, metrics = compiled(
+    loss, metrics = preference_loss(
         apply, CausalConfig(label_smoothing=0.1), adapters, base, Batch(pairs, reference)
     )
     assert float(loss) == pytest.approx(expected, rel=1e-4)

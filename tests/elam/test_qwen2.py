@@ -21,9 +21,9 @@ MASK = np.arange(7)[None] >= np.array([0, 3, 5])[:, None]  # prompts of 7, 4 and
 PROMPTS = np.where(MASK, np.random.default_rng(1).integers(5, 40, size=MASK.shape), 0).astype(np.int32)
 
 
-def numbers(model, dtype=None):
-    apply, params = functionalize(load_qwen2(model, dtype))
-    return jax.jit(apply, static_argnames="method"), params
+def compiled(model):
+    apply, params = functionalize(model)
+    return jax.jit(apply, static_argnames=("method", "gradient_checkpointing")), params
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def case(tmp_path_factory):
     folder = tmp_path_factory.mktemp("qwen2")
     reference = write_with_transformers(folder)
     model = load_qwen2(folder)
-    return reference, model, *functionalize(model)
+    return reference, model, *compiled(model)
 
 
 VARIANTS = {
@@ -49,12 +49,13 @@ VARIANTS = {
 def test_logits_are_those_of_transformers(name, tmp_path):
     reference = write_with_transformers(tmp_path, **VARIANTS[name])
     assert (tmp_path / "model.safetensors.index.json").exists() == (name == "sharded")
-    apply, params = numbers(tmp_path)
+    apply, params = compiled(load_qwen2(tmp_path))
     found = apply(params, jnp.asarray(PROMPTS), jnp.asarray(MASK))
     expected = torch_logits(reference, PROMPTS, MASK)
     assert np.asarray(found)[MASK] == pytest.approx(expected[MASK], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_older_way_to_write_theta(case, tmp_path):
     reference = write_with_transformers(
         tmp_path, rope_parameters={"rope_theta": 50.0, "rope_type": "default"}
@@ -62,7 +63,7 @@ def test_the_older_way_to_write_theta(case, tmp_path):
     config = json.loads((tmp_path / "config.json").read_text())
     assert config.pop("rope_parameters")["rope_theta"] == 50.0  # the way of transformers 5
     (tmp_path / "config.json").write_text(json.dumps(config | {"rope_theta": 50.0}))
-    apply, params = numbers(tmp_path)
+    apply, params = compiled(load_qwen2(tmp_path))
     found = np.asarray(apply(params, jnp.asarray(PROMPTS), jnp.asarray(MASK)))[MASK]
     assert found == pytest.approx(torch_logits(reference, PROMPTS, MASK)[MASK], abs=1e-5)
     other = np.asarray(case[2](case[3], jnp.asarray(PROMPTS), jnp.asarray(MASK)))[MASK]
@@ -71,7 +72,7 @@ def test_the_older_way_to_write_theta(case, tmp_path):
 
 def test_bfloat16_is_close(case, tmp_path):
     reference = write_with_transformers(tmp_path, dtype="bfloat16")
-    apply, params = numbers(tmp_path)
+    apply, params = compiled(load_qwen2(tmp_path))
     assert {value.dtype.name for value in jax.tree.leaves(params)} == {"bfloat16"}
     found = apply(params, jnp.asarray(PROMPTS), jnp.asarray(MASK))
     assert found.dtype == jnp.float32
@@ -90,12 +91,15 @@ def test_padding_on_the_left_changes_nothing(case):
     assert np.asarray(padded)[1, 3:] == pytest.approx(np.asarray(alone)[0], abs=1e-5)
 
 
-@pytest.mark.parametrize("change", [{}, {"num_key_value_heads": 4, "tie_word_embeddings": True}])
+@pytest.mark.parametrize(
+    "change",
+    [{}, pytest.param({"num_key_value_heads": 4, "tie_word_embeddings": True}, marks=pytest.mark.slow)],
+)
 def test_greedy_answers_are_those_of_transformers(change, tmp_path):
     reference = write_with_transformers(tmp_path, **change)
     model = load_qwen2(tmp_path)
     assert model.config.eos_tokens == (3, 4)
-    apply, params = functionalize(model)
+    apply, params = compiled(model)
     expected = reference.generate(
         torch.from_numpy(PROMPTS).long(),
         attention_mask=torch.from_numpy(MASK).long(),
@@ -110,6 +114,7 @@ def test_greedy_answers_are_those_of_transformers(change, tmp_path):
     assert np.array_equal(counts, np.where(ends.any(axis=1), ends.argmax(axis=1) + 1, 12))
 
 
+@pytest.mark.slow
 def test_one_row_ends_before_the_others(case):
     """The model's own second token is made the end."""
     _, model, apply, params = case
@@ -155,7 +160,7 @@ LAYERS = {"query": "self_attn.q_proj", "value": "self_attn.v_proj", "down": "mlp
 @pytest.fixture(scope="module")
 def adapted(case):
     """`(apply, adapters, base)` with adapters away from their start."""
-    apply, params = functionalize(add_lora(jax.random.key(0), case[1], CONFIG))
+    apply, params = compiled(add_lora(jax.random.key(0), case[1], CONFIG))
     adapters, base = split_adapters(params)
     leaves, structure = jax.tree.flatten(adapters)
     keys = jax.random.split(jax.random.key(1), len(leaves))
@@ -164,18 +169,19 @@ def adapted(case):
 
 
 @pytest.fixture(scope="module")
-def gradients(adapted):
-    """Gradients of the summed log-probabilities with respect to the adapters, without and with checkpointing."""
-    apply, adapters, base = adapted
-
-    def total(adapters, again):
-        params = join_adapters(base, adapters)
-        return apply(params, *tokens(), gradient_checkpointing=again, method="answer_log_prob").sum()
-
-    return [jax.jit(jax.grad(total), static_argnums=1)(adapters, again) for again in (False, True)]
+def gradient(adapted):
+    """Gradient of the summed log-probabilities with respect to the adapters."""
+    return total_gradient(*adapted)
 
 
-def test_gradients_of_adapters_are_those_of_torch(case, adapted, gradients):
+def total_gradient(apply, adapters, base, **options):
+    def total(adapters):
+        return apply(join_adapters(base, adapters), *tokens(), method="answer_log_prob", **options).sum()
+
+    return jax.jit(jax.grad(total))(adapters)
+
+
+def test_gradients_of_adapters_are_those_of_torch(case, adapted, gradient):
     reference, parts, hooks = case[0], {}, []
     for name, place in LAYERS.items():
         tree = adapted[1]["layers"] if name == "down" else adapted[1]["layers"]["attention"]
@@ -193,15 +199,18 @@ def test_gradients_of_adapters_are_those_of_torch(case, adapted, gradients):
         for hook in hooks:
             hook.remove()
     for (name, layer), (a, b) in parts.items():
-        tree = gradients[0]["layers"] if name == "down" else gradients[0]["layers"]["attention"]
+        tree = gradient["layers"] if name == "down" else gradient["layers"]["attention"]
         assert np.asarray(tree[name]["lora_a"][layer]) == pytest.approx(a.grad.numpy(), abs=1e-5, rel=1e-4)
         assert np.asarray(tree[name]["lora_b"][layer]) == pytest.approx(b.grad.numpy(), abs=1e-5, rel=1e-4)
 
 
-def test_checkpointing_gives_the_same_gradients(gradients):
-    chex.assert_trees_all_close(*gradients, rtol=1e-4, atol=1e-5)
+@pytest.mark.slow
+def test_checkpointing_gives_the_same_gradient(adapted, gradient):
+    again = total_gradient(*adapted, gradient_checkpointing=True)
+    chex.assert_trees_all_close(again, gradient, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_drawn_tokens_follow_the_softmax(case):
     """The first token of 4000 answers, against the probabilities of torch at temperature 2."""
     reference, model, apply, params = case
@@ -217,6 +226,7 @@ def test_drawn_tokens_follow_the_softmax(case):
     assert np.abs(expected - 1 / 40).max() > 0.02  # not everything is equally likely
 
 
+@pytest.mark.slow
 def test_almost_no_temperature_is_greedy(case):
     _, model, apply, params = case
     arguments = (apply, model.config, params, jnp.asarray(PROMPTS), jnp.asarray(MASK), 6)

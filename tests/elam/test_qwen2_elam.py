@@ -80,6 +80,7 @@ def test_a_prompt_that_is_too_long_is_not_answered(elam):
     assert answers[1] == "" and answers[0] == elam.answer(["cheap"])[0]
 
 
+@pytest.mark.slow
 def test_log_probabilities_of_texts(elam):
     """Against the logits of the whole text, prompt and answer, without padding."""
     prompts, answers = ["fast now", "cheap"], ["25 25", "7 fast 3"]
@@ -112,11 +113,13 @@ def test_a_prompt_is_translated(tmp_path):
     assert found == ((0.29, 0.28, 0.27, 0.16), "29 28 27 16", False)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_is_the_mean(tmp_path):
     (found,) = translate(made_to_say(tmp_path, ("29", "safe")), ["fast now"])
     assert found == (MEAN, "29 safe", True)
 
 
+@pytest.mark.slow
 def test_adapters_are_merged(folder, elam, tmp_path):
     config = LoRAConfig(rank=2, targets=r"layers\.(up|attention\.key)")
     apply, params = functionalize(add_lora(jax.random.key(0), load_qwen2(folder), config))
