@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from lameta_jax.statistics import mean_interval
 
 RESULTS = Path(__file__).parent / "results"
+RUNS = Path(__file__).parents[1] / "runs"  # what a study keeps to be resumed
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "jraph", "distrax")
 
 

@@ -1,7 +1,7 @@
 """Both stages over five seeds: E-LAM errors and realised QoE of every composer, against the exact optimum.
 
     python experiments/main_comparison.py            # writes experiments/results/main_comparison.json
-    python experiments/main_comparison.py --ship     # also stores seed 0's models inside the package
+    python experiments/main_comparison.py --ship     # also stores seed 0's policy inside the package
 
 A seed draws the decoders' and the policies' initial weights and all episodes; the test users (40 per application)
 are the same for all seeds. Finished seeds are kept under runs/main_comparison and not run again.
@@ -14,12 +14,11 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from common import interval, report, write_results
+from common import RUNS, interval, report, write_results
 
 from lameta_jax.composition.policy_files import TrainedPolicy, save_policy
-from lameta_jax.elam.model import ELAM_LAYERS, save_distilled
+from lameta_jax.elam.model import ELAM_LAYERS
 from lameta_jax.elam.sentence_encoder import SentenceEncoder
-from lameta_jax.elam.shipped import shipped_path
 from lameta_jax.intents.corpus import BENCHMARKS
 from lameta_jax.intents.teacher import RecordedTeacher
 from lameta_jax.network.scenarios import load_named
@@ -32,29 +31,22 @@ from lameta_jax.pipeline.composition import (
     train_even_composer,
     training_pools,
 )
-from lameta_jax.pipeline.intents import (
-    IntentConfig,
-    IntentData,
-    cross_translate,
-    distil_iokd,
-    distil_raw,
-    prepare_intents,
-    read_intents,
-)
+from lameta_jax.pipeline.distillation import cross_translate, distil_decoder, distil_raw, read_intents
+from lameta_jax.pipeline.intents import IntentConfig, IntentData, prepare_intents
 from lameta_jax.pipeline.rows import elam_error, yardstick_rows
 
 SEEDS = [0, 1, 2, 3, 4]
 SIZES = tuple(ELAM_LAYERS)
-RUNS = Path("runs/main_comparison")
+FOLDER = RUNS / "main_comparison"
 
 
-def distil_all(seed: int, data: IntentData, config: IntentConfig, ship: bool):
+def distil_all(seed: int, data: IntentData, config: IntentConfig):
     """E-LAMs of both sizes and applications: errors, translations of the test and of the training prompts."""
     errors, test, crossed = {}, {name: [] for name in BENCHMARKS}, {name: [] for name in BENCHMARKS}
     for size, key in zip(SIZES, jax.random.split(jax.random.key(seed), len(SIZES)), strict=True):
         raw = distil_raw(key, size, data.history, config)
         for name, part in data.applications.items():
-            model, _ = distil_iokd(raw, part, data.history, config)
+            model, _ = distil_decoder(key, raw, part, data.history, config.method)
             for method, distilled in {"raw": raw, "iokd": model}.items():
                 error = elam_error(distilled, part.test)
                 errors[f"{name} {method} {size}"] = {
@@ -63,13 +55,7 @@ def distil_all(seed: int, data: IntentData, config: IntentConfig, ship: bool):
                     "failure_rate": error.failure_rate,
                 }
             test[name].append(read_intents(model, part.test.levels).preferences)
-            crossed[name].append(cross_translate(raw, part, data.history, config))
-            if ship:
-                path = shipped_path(size, name)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                save_distilled(
-                    path, model, {"made_by": "experiments/main_comparison.py --ship", "seed": str(seed)}
-                )
+            crossed[name].append(cross_translate(key, raw, part, data.history, config.method))
     return errors, *(
         {name: np.stack(parts, axis=1) for name, parts in group.items()} for group in (test, crossed)
     )
@@ -78,7 +64,7 @@ def distil_all(seed: int, data: IntentData, config: IntentConfig, ship: bool):
 def run_seed(seed: int, data: IntentData, ship: bool) -> dict:
     """Everything of one seed."""
     config, scenario = CompositionConfig(), load_named("lameta-81")
-    errors, test, crossed = distil_all(seed, data, IntentConfig(), ship)
+    errors, test, crossed = distil_all(seed, data, IntentConfig())
     key_policy, key_even, key_measure = jax.random.split(jax.random.key(1000 + seed), 3)
     trained = {name: part.training.preferences for name, part in data.applications.items()}
     srl_users, even_users = training_pools(trained, crossed)
@@ -142,15 +128,15 @@ def verdicts(runs: list[dict], composition: dict) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ship", action="store_true", help="store seed 0's models inside the package")
+    parser.add_argument("--ship", action="store_true", help="store seed 0's policy inside the package")
     ship = parser.parse_args().ship
     started = time.time()
-    RUNS.mkdir(parents=True, exist_ok=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
     report("encoding the corpus")
     data = prepare_intents(SentenceEncoder(), RecordedTeacher(), BENCHMARKS, IntentConfig())
     runs = []
     for seed in SEEDS:
-        path = RUNS / f"seed-{seed}.json"
+        path = FOLDER / f"seed-{seed}.json"
         if not path.exists() or (ship and seed == 0):
             path.write_text(json.dumps(run_seed(seed, data, ship and seed == 0)))
         runs.append(json.loads(path.read_text()))

@@ -1,107 +1,118 @@
-"""Choose the E-LAM hyperparameters on prompts of the history; no benchmark test prompt is read.
+"""Choose how E-LAMs are distilled, on prompts of the history; no benchmark test prompt is read.
 
 An application's validation prompts are those of its own records in the history that its filter (20) leaves out: D_IoKD
 does not hold them, and the teacher was shown none of them when it wrote the synthetic samples. The raw model trains on
-the history, so it is trained five times, each time without a fifth of them. Options are listed by how little they
-depart from the paper and our defaults; the first one wins that the best does not beat by more than a standard error.
+the rest of the history. Every method that trains is tuned, each from the options that an earlier part has chosen;
+options are listed by how little they depart from the paper and our defaults, and the first one wins that the best does
+not beat by more than a standard error. Finished trainings are kept in runs/select_distillation and not done again.
 Writes experiments/results/select_distillation.json.
 """
 
+import json
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
-from common import report, write_results
+from common import RUNS, report, write_results
 
-from lameta_jax.distillation.train import IoKDConfig, TrainerConfig
-from lameta_jax.elam.model import ELAM_LAYERS, Distilled
-from lameta_jax.elam.sentence_encoder import SentenceEncoder
+from lameta_jax.distillation.train import DECODER_ALONE, METHODS, DistillationConfig
+from lameta_jax.elam.model import Distilled, adapted_levels
+from lameta_jax.elam.sentence_encoder import SentenceEncoder, TrunkStates
 from lameta_jax.intents.corpus import BENCHMARKS
 from lameta_jax.intents.teacher import RecordedTeacher
-from lameta_jax.pipeline.intents import (
-    IntentConfig,
-    IntentData,
-    Labelled,
-    distil_iokd,
+from lameta_jax.pipeline.distillation import (
+    distil_decoder,
     distil_raw,
-    prepare_intents,
+    elam_trunk,
+    fine_tune,
     read_intents,
+    training_states,
 )
+from lameta_jax.pipeline.intents import ApplicationData, IntentConfig, Labelled, prepare_intents
 
-FOLDS = 5
-TARGETS = (500, 1000)
-PRETRAINING = {
-    f"steps={steps} weight_decay={decay}": TrainerConfig(num_steps=steps, weight_decay=decay)
-    for steps, decay in [(200, 1.0), (100, 1.0), (200, 2.0)]
-}
-IOKD = {
-    f"beta={beta} slope={slope} anchor={anchor} steps={steps} weight_decay={decay}": IoKDConfig(
-        beta_base=beta,
-        beta_slope=slope,
-        anchor_weight=anchor,
-        trainer=TrainerConfig(num_steps=steps, weight_decay=decay),
+SEEDS = [0, 1]
+SIZE = "large"
+FOLDER = RUNS / "select_distillation"
+
+Errors = dict[
+    str, np.ndarray
+]  # per application, the squared error on every validation prompt, averaged over seeds
+
+
+@dataclass(frozen=True)
+class Split:
+    """One application: what trains, and what validates."""
+
+    application: ApplicationData
+    history: Labelled  # without the validation prompts
+    validation: Labelled
+    states: TrunkStates  # of the training prompts
+    trunk: TrunkStates  # of the validation prompts
+    raw: dict[int, Distilled]
+
+
+def make_split(encoder: SentenceEncoder, history: Labelled, application: ApplicationData) -> Split:
+    used = {record.id for record in application.training.records}
+    own = np.array(
+        [
+            record.application == application.application and record.id not in used
+            for record in history.records
+        ]
     )
-    for beta, slope, anchor, steps, decay in [
-        (0.1, 1.0, 0.0, 200, 1.0),
-        (0.1, 1.0, 0.03, 200, 1.0),
-        (0.1, 1.0, 0.1, 200, 1.0),
-        (0.1, 1.0, 1.0, 200, 1.0),
-        (0.1, 1.0, 0.03, 200, 2.0),
-        (0.1, 1.0, 0.03, 400, 1.0),
-        (0.1, 0.0, 0.03, 200, 1.0),
-    ]
-}
-
-Errors = dict[str, np.ndarray]  # per application, the squared error on every validation prompt
-Raw = dict[tuple[str, str, int], Distilled]  # by application, size and fold
+    rest, validation = history.take(np.flatnonzero(~own)), history.take(np.flatnonzero(own))
+    report(f"{application.application}: {len(validation.records)} validation prompts")
+    return Split(
+        application,
+        rest,
+        validation,
+        training_states(encoder, SIZE, application),
+        elam_trunk(encoder, SIZE, validation),
+        {seed: distil_raw(jax.random.key(seed), SIZE, rest, IntentConfig()) for seed in SEEDS},
+    )
 
 
-def split(group: Labelled, keep: np.ndarray) -> Labelled:
-    return Labelled(tuple(np.array(group.records, dtype=object)[keep]), group.levels[keep])
+def squared_error(model: Distilled, levels, split: Split) -> np.ndarray:
+    predicted = read_intents(model, np.asarray(levels)).preferences
+    return np.square(predicted - split.validation.preferences).mean(axis=1)
 
 
-def validation_folds(data: IntentData) -> dict[str, np.ndarray]:
-    """Per application, the fold of every record of the history; -1 where it is not for validation."""
-    folds = {}
-    for name, application in data.applications.items():
-        used = {record.id for record in application.training.records}
-        own = [record.application == name and record.id not in used for record in data.history.records]
-        places = np.flatnonzero(own)
-        folds[name] = np.full(len(own), -1)
-        folds[name][places] = np.random.default_rng(0).permutation(len(places)) % FOLDS
-        report(f"{name}: {len(places)} validation prompts")
-    return folds
+class Validation:
+    """Errors of options on the validation prompts of all applications."""
 
+    def __init__(self):
+        report("encoding the corpus")
+        self.encoder = SentenceEncoder()
+        data = prepare_intents(self.encoder, RecordedTeacher(), BENCHMARKS, IntentConfig())
+        self.splits = {
+            name: make_split(self.encoder, data.history, part) for name, part in data.applications.items()
+        }
 
-def train_raw(data: IntentData, folds: dict[str, np.ndarray], size: str, config: IntentConfig) -> Raw:
-    return {
-        (name, size, fold): distil_raw(
-            jax.random.key(fold), size, split(data.history, folds[name] != fold), config
-        )
-        for name in data.applications
-        for fold in range(FOLDS)
-    }
-
-
-def errors(
-    data: IntentData, folds: dict[str, np.ndarray], raw: Raw, size: str, config: IntentConfig | None = None
-) -> Errors:
-    """Of the raw models, or of what IoKD makes of them."""
-    found = {}
-    for name, application in data.applications.items():
-        values = []
-        for fold in range(FOLDS):
-            held_out, history = (
-                split(data.history, keep) for keep in (folds[name] == fold, folds[name] != fold)
+    def raw_errors(self) -> Errors:
+        return {
+            name: np.mean(
+                [squared_error(m, split.validation.levels, split) for m in split.raw.values()], axis=0
             )
-            model = raw[name, size, fold]
-            if config is not None:
-                model, _ = distil_iokd(model, application, history, config)
-            predicted = read_intents(model, held_out.levels).preferences
-            values.append(np.square(predicted - held_out.preferences).mean(axis=1))
-        found[name] = np.concatenate(values)
-    return found
+            for name, split in self.splits.items()
+        }
+
+    def errors(self, label: str, method: DistillationConfig, adapted: bool) -> Errors:
+        return {name: self._errors(name, label, method, adapted) for name in self.splits}
+
+    def _errors(self, name: str, label: str, method: DistillationConfig, adapted: bool) -> np.ndarray:
+        path = FOLDER / f"{name} {label}.json"
+        if not path.exists():
+            values = [self._train(self.splits[name], seed, method, adapted) for seed in SEEDS]
+            path.write_text(json.dumps(np.mean(values, axis=0).tolist()))
+        return np.array(json.loads(path.read_text()))
+
+    def _train(self, split: Split, seed: int, method: DistillationConfig, adapted: bool) -> np.ndarray:
+        raw, key, encoder = split.raw[seed], jax.random.key(seed), self.encoder
+        if not adapted:
+            model, _ = distil_decoder(key, raw, split.application, split.history, method)
+            return squared_error(model, split.validation.levels, split)
+        model, _ = fine_tune(key, raw, split.application, split.history, method, encoder, split.states)
+        return squared_error(model, adapted_levels(model, encoder, split.trunk), split)
 
 
 def choose(results: dict[str, Errors]) -> str:
@@ -119,51 +130,64 @@ def choose(results: dict[str, Errors]) -> str:
     raise AssertionError("the best option beats itself")
 
 
-def means(results: dict[str, Errors]) -> dict[str, dict[str, float]]:
+def losses() -> dict[str, dict[str, DistillationConfig]]:
+    """Per method what it is tuned over, over a frozen encoder; IoKD without anchor takes DPO's temperature."""
+    dpo, iokd = METHODS["dpo"].with_trainer(DECODER_ALONE), METHODS["iokd"].with_trainer(DECODER_ALONE)
+    betas = (0.1, 0.03, 0.3, 1.0)
+    pairs = [(0.03, 0.1), (0.1, 0.1), (0.3, 0.1), (1.0, 0.1), (0.03, 0.03), (0.03, 0.3)]
     return {
-        label: {name: round(float(values.mean()), 6) for name, values in option.items()}
-        for label, option in results.items()
+        "dpo": {f"beta={beta}": replace(dpo, beta_base=beta) for beta in betas},
+        "iokd": {
+            f"anchor={anchor} beta={beta}": replace(iokd, anchor_weight=anchor, beta_base=beta)
+            for anchor, beta in pairs
+        },
+    }
+
+
+def trainers() -> dict[str, DistillationConfig]:
+    """How the encoder is fine-tuned, by supervised learning, whose loss has nothing else to choose."""
+    sft = METHODS["sft"]
+    base = sft.trainer
+    faster = replace(base, learning_rate=3 * base.learning_rate, weight_decay=10 * base.weight_decay)
+    return {
+        f"{base.num_epochs} epochs": sft,
+        f"{base.num_epochs * 3 // 2} epochs": sft.with_trainer(
+            replace(base, num_epochs=base.num_epochs * 3 // 2)
+        ),
+        f"{base.num_epochs} epochs, 3 x decoder rate, 10 x decay": sft.with_trainer(faster),
     }
 
 
 def main() -> None:
-    started, config = time.time(), IntentConfig()
-    report("encoding the corpus")
-    encoder = SentenceEncoder()
-    prepared = {
-        target: prepare_intents(encoder, RecordedTeacher(), BENCHMARKS, replace(config, target=target))
-        for target in TARGETS
+    started = time.time()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    validation = Validation()
+    results: dict[str, dict[str, Errors]] = {"raw": {"as it is": validation.raw_errors()}}
+    report(f"raw: {means(results['raw']['as it is'])}")
+    chosen = {}
+    parts = [(part, candidates, False) for part, candidates in losses().items()]
+    for part, candidates, adapted in [*parts, ("fine-tuning", trainers(), True)]:
+        results[part] = {}
+        for label, method in candidates.items():
+            results[part][label] = validation.errors(f"{part} {label}", method, adapted)
+            report(f"{part} {label}: {means(results[part][label])} after {time.time() - started:.0f} s")
+        chosen[part] = choose(results[part])
+    summary = {
+        "validation_mse": {
+            part: {label: means(errors) for label, errors in options.items()}
+            for part, options in results.items()
+        },
+        "validation_prompts": {
+            name: len(split.validation.records) for name, split in validation.splits.items()
+        },
+        "chosen": chosen,
+        "elam": SIZE,
     }
-    data = prepared[config.target]
-    folds = validation_folds(data)
-    results: dict[str, dict[str, Errors]] = {"raw, large": {}, "iokd, large": {}}
-    trained = {}
-    for label, trainer in PRETRAINING.items():
-        trained[label] = train_raw(data, folds, "large", replace(config, pretraining=trainer))
-        results["raw, large"][label] = errors(data, folds, trained[label], "large")
-        report(f"raw {label}: {means(results['raw, large'])[label]}")
-    pretraining = choose(results["raw, large"])
-    raw = trained[pretraining]
-    for label, iokd in IOKD.items():
-        chosen = replace(config, iokd=iokd)
-        results["iokd, large"][label] = errors(data, folds, raw, "large", chosen)
-        report(f"iokd {label}: {means(results['iokd, large'])[label]}")
-    iokd = choose(results["iokd, large"])
-    config = replace(config, pretraining=PRETRAINING[pretraining], iokd=IOKD[iokd])
-    for size in ELAM_LAYERS:
-        known = raw if size == "large" else train_raw(data, folds, size, config)
-        results[f"target, {size}"] = {
-            str(target): errors(prepared[target], folds, known, size, config) for target in TARGETS
-        }
-        report(f"target, {size}: {means(results[f'target, {size}'])}")
-    chosen = {"raw": pretraining, "iokd": iokd} | {
-        f"target, {size}": choose(results[f"target, {size}"]) for size in ELAM_LAYERS
-    }
-    validation = {part: means(options) for part, options in results.items()}
-    summary = {"folds": FOLDS, "validation_mse": validation, "chosen": chosen}
-    report(
-        f"wrote {write_results('select_distillation', summary, seeds=list(range(FOLDS)), started=started)}"
-    )
+    report(f"wrote {write_results('select_distillation', summary, seeds=SEEDS, started=started)}")
+
+
+def means(errors: Errors) -> dict[str, float]:
+    return {name: round(float(values.mean()), 6) for name, values in errors.items()}
 
 
 if __name__ == "__main__":

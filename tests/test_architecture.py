@@ -138,7 +138,7 @@ def test_a_broken_rule_is_found(file, source):
         ("composition/env.py", "from lameta_jax.network.qoe import chain_factors\nfrom . import reward"),
         ("distillation/train.py", "from lameta_jax.intents import preference"),
         ("distillation/train.py", "from lameta_jax.intents.preference import angular_distance"),
-        ("distillation/train.py", "from lameta_jax.elam.model import log_prob_function"),
+        ("distillation/train.py", "from lameta_jax.elam.model import log_probs_function"),
         ("pipeline/intents.py", "from lameta_jax.distillation.train import distil\nfrom ..elam import model"),
         ("cli/demo.py", "from lameta_jax.pipeline.intents import prepare_intents"),
         ("elam/weights.py", "def load():\n    import torch"),

@@ -33,14 +33,8 @@ from lameta_jax.pipeline.composition import (
     train_even_composer,
     training_pools,
 )
-from lameta_jax.pipeline.intents import (
-    IntentConfig,
-    cross_translate,
-    distil_iokd,
-    distil_raw,
-    prepare_intents,
-    read_intents,
-)
+from lameta_jax.pipeline.distillation import cross_translate, distil_decoder, distil_raw, read_intents
+from lameta_jax.pipeline.intents import IntentConfig, prepare_intents
 from lameta_jax.pipeline.rows import composition_rows, elam_error, error_row, yardstick_rows
 
 SIZES = tuple(ELAM_LAYERS)  # in the order of the network's E-LAMs
@@ -185,9 +179,9 @@ def _distil(key, data, intents: IntentConfig, teacher, run: _Run):
         raw = distil_raw(size_key, size, data.history, intents)
         for name, part in data.applications.items():
             rows[name].append(error_row("raw", size, elam_error(raw, part.test)))
-            models[name, size], metrics = distil_iokd(raw, part, data.history, intents)
+            models[name, size], metrics = distil_decoder(size_key, raw, part, data.history, intents.method)
             rows[name].append(error_row("iokd", size, elam_error(models[name, size], part.test)))
-            crossed[name].append(cross_translate(raw, part, data.history, intents))
+            crossed[name].append(cross_translate(size_key, raw, part, data.history, intents.method))
             run.log(stage="elam", application=name, elam=size, loss=np.asarray(metrics.loss).tolist())
             say(
                 f"  {size} E-LAM for {name}: test MSE {rows[name][-1]['mse']:.4f} (raw {rows[name][-2]['mse']:.4f})"

@@ -49,15 +49,22 @@ def intent(config: IntentConfig) -> None:
 
 def read_intent(prompt: str, elam: str, application: str) -> dict[str, Any]:
     """Preference behind one prompt, as the JSON output holds it."""
-    from lameta_jax.elam.shipped import load_elam, nearest_application
-    from lameta_jax.elam.weights import WeightsError
-    from lameta_jax.intents.translator import translate
+    return read_intents([prompt], elam, [application])[0]
 
+
+def read_intents(prompts: Sequence[str], elam: str, applications: Sequence[str]) -> list[dict[str, Any]]:
+    """Preferences behind prompts, each read for the application at its place."""
+    from lameta_jax.elam.shipped import answer_shipped
+    from lameta_jax.elam.weights import WeightsError
+    from lameta_jax.intents.translator import read_answer
+
+    wanted = [None if application == AUTO else application for application in applications]
     with refusing(WeightsError):
-        if application == AUTO:
-            application = nearest_application([prompt])[0]
-        translation = translate(load_elam(elam, application), [prompt])[0]
-    return translation_fields(translation, elam, application)
+        answers = answer_shipped(elam, prompts, wanted)
+    return [
+        translation_fields(read_answer(answer.text, model.mean_preference), elam, answer.application)
+        for answer, model in answers
+    ]
 
 
 def translation_fields(translation: Any, elam: str, application: str) -> dict[str, Any]:

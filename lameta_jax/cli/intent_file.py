@@ -2,15 +2,14 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from lameta_jax.cli.common import BadInputError, is_same_file, one_line, refusing, say, write_json
-from lameta_jax.cli.intent import AUTO, readable, translation_fields
+from lameta_jax.cli.common import BadInputError, is_same_file, one_line, say, write_json
+from lameta_jax.cli.intent import AUTO, read_intents, readable
 
 if TYPE_CHECKING:
     from lameta_jax.cli.intent import IntentConfig
@@ -54,33 +53,17 @@ def translate_file(config: "IntentConfig") -> None:
 
 def translate_lines(source: IO[bytes], elam: str, application: str) -> Iterator[dict[str, Any]]:
     """What each line means, in order; `{"id": …, "error": …}` for one that cannot be used."""
-    from lameta_jax.elam.shipped import load_elam, shipped_applications
-    from lameta_jax.elam.weights import WeightsError
+    from lameta_jax.elam.shipped import shipped_applications
 
-    load = cache(lambda name: load_elam(elam, name))
     known = (AUTO, *shipped_applications())
     queries = (_parse(line, application, known) for line in _lines(source))
-    with refusing(WeightsError):
-        while batch := list(islice(queries, BATCH_SIZE)):
-            yield from _translate(batch, elam, load)
-
-
-def _translate(queries: list[_Query], elam: str, load: Callable[[str], Any]) -> Iterator[dict[str, Any]]:
-    from lameta_jax.elam.shipped import nearest_application
-    from lameta_jax.intents.translator import translate
-
-    results: list[dict[str, Any]] = [{"id": query.id, "error": query.error} for query in queries]
-    applications = {place: query.application for place, query in enumerate(queries) if query.error is None}
-    undecided = [place for place, name in applications.items() if name == AUTO]
-    if undecided:
-        nearest = nearest_application([queries[place].prompt for place in undecided])
-        applications.update(zip(undecided, nearest, strict=True))
-    for name in sorted(set(applications.values())):
-        places = [place for place, application in applications.items() if application == name]
-        translations = translate(load(name), [queries[place].prompt for place in places])
-        for place, translation in zip(places, translations, strict=True):
-            results[place] = {"id": queries[place].id} | translation_fields(translation, elam, name)
-    yield from results
+    while batch := list(islice(queries, BATCH_SIZE)):
+        usable = [query for query in batch if query.error is None]
+        prompts, applications = [query.prompt for query in usable], [query.application for query in usable]
+        results = iter(read_intents(prompts, elam, applications))
+        for query in batch:
+            found = next(results) if query.error is None else {"error": query.error}
+            yield {"id": query.id} | found
 
 
 def _parse(line: bytes | None, application: str, known: Iterable[str]) -> _Query:

@@ -60,13 +60,16 @@ def weighted_dpo_loss(
     reference_chosen_logps: Float[Array, " samples"],
     reference_rejected_logps: Float[Array, "samples rejected"],
     beta: Float[Array, " samples"],
+    label_smoothing: Scalar | float = 0.0,
 ) -> Scalar:
     r"""Direct preference optimisation with a temperature per sample and several rejected answers per chosen one.
 
-        L = - mean_{i,j} log sigma( beta_i [ (log pi(s_i) - log pi_ref(s_i)) - (log pi(c_ij) - log pi_ref(c_ij)) ] )
+        L = - mean_{i,j} [ (1 - epsilon) log sigma(m_ij) + epsilon log sigma(-m_ij) ]
+        m_ij = beta_i [ (log pi(s_i) - log pi_ref(s_i)) - (log pi(c_ij) - log pi_ref(c_ij)) ]
 
     The reference log-probabilities are constants, computed once per pair before training. Where policy and
-    reference agree the loss is log 2, whatever beta.
+    reference agree the loss is log 2, whatever beta. The label smoothing epsilon in [0, 1/2) is the share of pairs
+    that are taken to be the wrong way round; the paper has none.
 
     Reference: LAMeTA eq. (31); Rafailov et al., Direct Preference Optimization, 2023, arXiv:2305.18290, eq. (7).
 
@@ -78,7 +81,9 @@ def weighted_dpo_loss(
     rejected = implicit_reward(
         rejected_logps, reference_rejected_logps, jnp.broadcast_to(beta[:, None], rejected_logps.shape)
     )
-    return -jnp.mean(jax.nn.log_sigmoid(chosen[:, None] - rejected))
+    margin = chosen[:, None] - rejected
+    right, wrong = jax.nn.log_sigmoid(margin), jax.nn.log_sigmoid(-margin)
+    return -jnp.mean((1.0 - label_smoothing) * right + label_smoothing * wrong)
 
 
 def negative_log_likelihood(logps: Float[Array, " samples"]) -> Scalar:

@@ -1,13 +1,13 @@
-"""The trainer of the E-LAMs: likelihood pre-training (`raw`) and weighted preference distillation (`iokd`).
+"""The trainer of the E-LAMs: every method is one loss on log-probabilities, minimised by one loop.
 
-LAMeTA Sec. IV-B. The model is `log_prob(params, features, answer)`; the reference model is the one that training
-starts from, and its log-probabilities are computed once per (prompt, answer) pair.
+LAMeTA Sec. IV-B. The model is `log_probs(params, frozen, inputs, answers)`; the reference model is the one that
+training starts from, and its log-probabilities are computed once per (prompt, answer) pair.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,115 +16,257 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from lameta_jax.distillation.losses import Scalar, negative_log_likelihood, weighted_beta, weighted_dpo_loss
 
-LogProb = Callable[[PyTree, Array, Array], Array]
-"""`log_prob(params, features [..., features], answer [..., 4]) -> [...]`."""
+LogProbs = Callable[[PyTree, PyTree, PyTree, Array], Array]
+"""`log_probs(params, frozen, inputs, answers [samples, answers, tokens]) -> [samples, answers]`, in nats.
+
+`params` are trained, `frozen` (weights, scalings) are not; `inputs` is a pytree with a leading axis of samples.
+"""
+ADAPTERS = "adapters"  # name of the parameters that learn at the adapters' rate
+REFERENCE_BATCH = 64  # samples whose reference log-probabilities are computed at a time
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerConfig:
-    """Optimiser: AdamW on the whole data set at once, cosine decay to 0."""
+    """Optimiser: AdamW, linear warm-up and cosine decay to 0."""
 
-    num_steps: int = 200
-    learning_rate: float = 1e-2
-    weight_decay: float = 1.0  # a few hundred prompts for 10^5 weights: strong on purpose
+    num_epochs: int = 6
+    batch_size: int | None = 32  # samples of a step; None: all of them
+    learning_rate: float = 3e-3  # of the decoder
+    weight_decay: float = 0.1  # of the decoder
+    adapter_learning_rate: float = 5e-4  # of low-rank adapters in the encoder, if there are any
+    adapter_weight_decay: float = 0.01
+    warmup: float = 0.1  # share of the steps
     max_gradient_norm: float = 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class IoKDConfig:
-    """Weighted preference distillation."""
+DECODER_ALONE = TrainerConfig(
+    num_epochs=200, batch_size=None, learning_rate=1e-2, weight_decay=1.0, warmup=0.0
+)
+"""For a decoder over a frozen encoder. A few hundred prompts for 10^5 weights: the decay is strong on purpose."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationConfig:
+    """One method: a preference loss, a likelihood loss, or both."""
+
+    preference_weight: float = 1.0  # of (31); 0 leaves supervised fine-tuning
     beta_base: float = 0.1  # of (32)
-    beta_slope: float = 1.0  # lambda of (32), in [0, 2)
+    beta_slope: float = 1.0  # lambda of (32), in [0, 2); 0 is plain DPO
     num_rejected: int = 4  # k of (25)
+    label_smoothing: float = 0.0  # share of pairs taken to be the wrong way round, in [0, 1/2)
     anchor_weight: float = 0.03  # of the likelihood of the chosen answer, which plain DPO lowers
+    negatives: Literal["farthest", "random"] = (
+        "farthest"  # how (25) picks contrastive answers from the history
+    )
     trainer: TrainerConfig = TrainerConfig()
+
+    def with_trainer(self, trainer: TrainerConfig) -> "DistillationConfig":
+        """The same method, trained otherwise."""
+        return replace(self, trainer=trainer)
 
     def __post_init__(self):
         if not 0.0 <= self.beta_slope < 2.0:
             raise ValueError(f"beta_slope {self.beta_slope} must lie in [0, 2): eq. (32) would turn negative")
+        if not 0.0 <= self.label_smoothing < 0.5:
+            raise ValueError(f"label_smoothing {self.label_smoothing} must lie in [0, 1/2)")
+
+
+IOKD = DistillationConfig()
+METHODS = {
+    "sft": replace(IOKD, preference_weight=0.0, anchor_weight=1.0),
+    "dpo": replace(IOKD, beta_slope=0.0, anchor_weight=0.0),
+    "dpo, anchored": replace(IOKD, beta_slope=0.0),
+    "iokd, no anchor": replace(IOKD, anchor_weight=0.0),
+    "iokd": IOKD,
+}
+"""The methods that train, by name; `even`, the mean vector and `raw` do not."""
 
 
 class PreferenceData(NamedTuple):
     """D_IoKD of LAMeTA eq. (26) as arrays."""
 
-    features: Float[Array, "samples features"]
+    inputs: PyTree  # of the model, leading axis: samples
     preferences: Float[Array, "samples 4"]  # s_p
-    chosen: Int[Array, "samples 4"]  # s_p in whole percents
-    rejected: Int[Array, "samples rejected 4"]  # contrastive answers
+    chosen: Int[Array, "samples tokens"]  # s_p as the model writes it, such as four whole percents
+    rejected: Int[Array, "samples rejected tokens"]  # contrastive answers
 
 
 class Metrics(NamedTuple):
     """What training looked like, one entry per step."""
 
     loss: Float[Array, " steps"]
-    reward_margin: Float[Array, " steps"]  # mean implicit reward of chosen minus rejected; 0 in pre-training
+    reward_margin: Float[
+        Array, " steps"
+    ]  # mean implicit reward of chosen minus rejected; 0 without preferences
+    reward_accuracy: Float[Array, " steps"]  # share of pairs with a positive margin
 
 
-def fit(
-    loss_fn: Callable[[PyTree, PyTree], tuple[Scalar, Scalar]],
-    params: PyTree,
-    data: PyTree,
-    config: TrainerConfig,
-) -> tuple[PyTree, Metrics]:
-    """Minimise `loss_fn(params, data) -> (loss, margin)`; the one training loop of all methods."""
-    schedule = optax.cosine_decay_schedule(config.learning_rate, config.num_steps)
-    optimiser = optax.chain(
-        optax.clip_by_global_norm(config.max_gradient_norm),
-        optax.adamw(schedule, weight_decay=config.weight_decay),
+class TrainState(NamedTuple):
+    """Everything that training carries from epoch to epoch, so that it can be cut between them."""
+
+    params: PyTree
+    optimiser: PyTree
+    key: Array  # of the order of the samples
+    epoch: Int[Array, ""]
+
+
+def _optimiser(config: TrainerConfig, steps_per_epoch: int) -> optax.GradientTransformation:
+    num_steps = config.num_epochs * steps_per_epoch
+
+    def adamw(learning_rate: float, weight_decay: float) -> optax.GradientTransformation:
+        warmup = round(config.warmup * num_steps)
+        start = 0.0 if warmup else learning_rate
+        schedule = optax.warmup_cosine_decay_schedule(start, learning_rate, warmup, num_steps)
+        return optax.adamw(schedule, weight_decay=weight_decay)
+
+    def label(path: tuple, _) -> str:
+        return ADAPTERS if any(getattr(entry, "key", None) == ADAPTERS for entry in path) else "decoder"
+
+    rates = {
+        "decoder": adamw(config.learning_rate, config.weight_decay),
+        ADAPTERS: adamw(config.adapter_learning_rate, config.adapter_weight_decay),
+    }
+    labels = partial(jax.tree_util.tree_map_with_path, label)
+    return optax.chain(
+        optax.clip_by_global_norm(config.max_gradient_norm), optax.multi_transform(rates, labels)
     )
 
-    def step(carry, _):
-        params, state = carry
-        (loss, margin), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params, data)
-        updates, state = optimiser.update(gradient, state, params)
-        return (optax.apply_updates(params, updates), state), Metrics(loss, margin)
 
-    carry, metrics = jax.lax.scan(step, (params, optimiser.init(params)), length=config.num_steps)
-    return carry[0], metrics
+class Coefficients(NamedTuple):
+    """Weights of the parts of the loss; traced, so that a sweep over them compiles once."""
+
+    preference: Scalar
+    anchor: Scalar
+    label_smoothing: Scalar
 
 
-@partial(jax.jit, static_argnums=(0, 4))
-def pretrain(
-    log_prob: LogProb,
+class Samples(NamedTuple):
+    """What a step needs of every sample."""
+
+    inputs: PyTree
+    answers: Int[Array, "samples answers tokens"]  # the chosen one first, then the rejected ones
+    reference_logps: Float[Array, "samples answers"]
+    beta: Float[Array, " samples"]
+
+
+class Problem(NamedTuple):
+    """What a method minimises, apart from the model."""
+
+    frozen: PyTree
+    samples: Samples
+    coefficients: Coefficients
+
+
+def loss_of(
+    log_probs: LogProbs, params: PyTree, frozen: PyTree, samples: Samples, coefficients: Coefficients
+) -> tuple[Scalar, tuple[Scalar, Scalar]]:
+    """`(loss, (reward margin, reward accuracy))`: (31) with the temperatures (32), plus the weighted likelihood."""
+    logps = log_probs(params, frozen, samples.inputs, samples.answers)
+    chosen, rejected = logps[:, 0], logps[:, 1:]
+    anchor = coefficients.anchor * negative_log_likelihood(chosen)
+    if rejected.shape[1] == 0:
+        return anchor, (jnp.zeros(()), jnp.zeros(()))
+    reference_chosen, reference_rejected = samples.reference_logps[:, 0], samples.reference_logps[:, 1:]
+    preference = weighted_dpo_loss(
+        chosen, rejected, reference_chosen, reference_rejected, samples.beta, coefficients.label_smoothing
+    )
+    margin = (chosen - reference_chosen)[:, None] - (rejected - reference_rejected)
+    reward = ((samples.beta[:, None] * margin).mean(), (margin > 0).mean(dtype=margin.dtype))
+    return coefficients.preference * preference + anchor, reward
+
+
+@partial(jax.jit, static_argnums=0)
+def reference_logps(
+    log_probs: LogProbs,
     params: PyTree,
-    features: Float[Array, "samples features"],
-    answers: Int[Array, "samples 4"],
-    config: TrainerConfig,
-) -> tuple[PyTree, Metrics]:
-    """Maximum likelihood on labelled prompts: how the `raw` E-LAM learns the task before any application."""
+    frozen: PyTree,
+    inputs: PyTree,
+    answers: Int[Array, "samples answers tokens"],
+) -> Float[Array, "samples answers"]:
+    """Log-probabilities of all answers, `REFERENCE_BATCH` samples at a time."""
 
-    def loss_fn(params, data):
-        return negative_log_likelihood(log_prob(params, *data)), jnp.zeros(())
+    def one(sample: tuple[PyTree, Array]) -> Array:
+        inputs, answers = jax.tree.map(lambda value: value[None], sample)
+        return log_probs(params, frozen, inputs, answers)[0]
 
-    return fit(loss_fn, params, (features, answers), config)
+    return jax.lax.map(one, (inputs, answers), batch_size=REFERENCE_BATCH)
 
 
-@partial(jax.jit, static_argnums=(0, 3))
-def distil(
-    log_prob: LogProb, reference: PyTree, data: PreferenceData, config: IoKDConfig
-) -> tuple[PyTree, Metrics]:
-    """Weighted preference distillation from a reference model, LAMeTA eqs. (31), (32).
-
-    The loss is (31) with the temperatures (32) plus `anchor_weight` times the negative log-likelihood of the chosen
-    answers. Returns new parameters; the reference is not changed.
-    """
+def prepare(
+    log_probs: LogProbs, reference: PyTree, frozen: PyTree, data: PreferenceData, config: DistillationConfig
+) -> Problem:
+    """What `run` needs: temperatures (32) and, once per pair, the log-probabilities of the reference."""
+    answers = data.chosen[:, None]
+    if config.preference_weight:
+        answers = jnp.concatenate([answers, data.rejected], axis=1)
     beta = weighted_beta(
         data.preferences,
         data.preferences.mean(axis=0),
         jnp.asarray(config.beta_base),
         jnp.asarray(config.beta_slope),
     )
+    logps = reference_logps(log_probs, reference, frozen, data.inputs, answers)
+    values = (config.preference_weight, config.anchor_weight, config.label_smoothing)
+    return Problem(
+        frozen, Samples(data.inputs, answers, logps, beta), Coefficients(*map(jnp.asarray, values))
+    )
 
-    def answer_logps(params):
-        chosen = log_prob(params, data.features, data.chosen)
-        return chosen, jax.vmap(lambda answer: log_prob(params, data.features, answer), 1, 1)(data.rejected)
 
-    def loss_fn(params, reference_logps):
-        reference_chosen, reference_rejected = reference_logps
-        chosen, rejected = answer_logps(params)
-        loss = weighted_dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta)
-        margin = beta * ((chosen - reference_chosen) - (rejected - reference_rejected).mean(axis=1))
-        return loss + config.anchor_weight * negative_log_likelihood(chosen), margin.mean()
+def start(key: Array, params: PyTree, problem: Problem, config: TrainerConfig) -> TrainState:
+    """State before the first step."""
+    _, steps = _steps_per_epoch(problem, config)
+    return TrainState(params, _optimiser(config, steps).init(params), key, jnp.zeros((), int))
 
-    return fit(loss_fn, reference, answer_logps(reference), config.trainer)
+
+@partial(jax.jit, static_argnums=(0, 3, 4))
+def run(
+    log_probs: LogProbs, state: TrainState, problem: Problem, config: TrainerConfig, num_epochs: int
+) -> tuple[TrainState, Metrics]:
+    """`num_epochs` more epochs. What they do depends on the state alone, so several calls do what a longer one does."""
+    batch_size, steps = _steps_per_epoch(problem, config)
+    optimiser = _optimiser(config, steps)
+
+    def step(state: TrainState, members: Array | slice) -> tuple[TrainState, Metrics]:
+        samples = jax.tree.map(lambda value: value[members], problem.samples)
+        value_and_grad = jax.value_and_grad(partial(loss_of, log_probs), has_aux=True)
+        (loss, reward), gradient = value_and_grad(state.params, problem.frozen, samples, problem.coefficients)
+        updates, carry = optimiser.update(gradient, state.optimiser, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return state._replace(params=params, optimiser=carry), Metrics(loss, *reward)
+
+    def epoch(state: TrainState, _) -> tuple[TrainState, Metrics]:
+        if steps == 1:
+            state, metrics = step(state, slice(None))
+            metrics = jax.tree.map(lambda value: value[None], metrics)
+        else:
+            order = jax.random.permutation(
+                jax.random.fold_in(state.key, state.epoch), len(problem.samples.beta)
+            )
+            order = order[: steps * batch_size].reshape(steps, batch_size)
+            state, metrics = jax.lax.scan(step, state, order)
+        return state._replace(epoch=state.epoch + 1), metrics
+
+    state, metrics = jax.lax.scan(epoch, state, length=num_epochs)
+    return state, jax.tree.map(jnp.ravel, metrics)
+
+
+def _steps_per_epoch(problem: Problem, config: TrainerConfig) -> tuple[int, int]:
+    """Batch size and how many whole batches there are."""
+    count = len(problem.samples.beta)
+    batch_size = min(config.batch_size or count, count)
+    return batch_size, count // batch_size
+
+
+def distil(
+    log_probs: LogProbs,
+    key: Array,
+    reference: PyTree,
+    frozen: PyTree,
+    data: PreferenceData,
+    config: DistillationConfig,
+) -> tuple[PyTree, Metrics]:
+    """Train a model that starts as the reference, which is not changed; returns new parameters."""
+    problem = prepare(log_probs, reference, frozen, data, config)
+    state = start(key, reference, problem, config.trainer)
+    state, metrics = run(log_probs, state, problem, config.trainer, config.trainer.num_epochs)
+    return state.params, metrics

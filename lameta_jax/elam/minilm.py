@@ -95,15 +95,37 @@ class Encoder(nnx.Module):
         The last level is the sentence embedding of Sentence-BERT before normalisation. The lower ones keep the
         wording that similarity training smooths away, and with it what a prompt says about urgency or care.
         """
+        return self.trunk(tokens, mask, len(self.layers))[1]
+
+    def trunk(
+        self, tokens: Int[Array, "batch tokens"], mask: Bool[Array, "batch tokens"], depth: int
+    ) -> tuple[Float[Array, "batch tokens hidden"], Float[Array, "batch levels hidden"]]:
+        """Token states after the first `depth` layers, and the levels up to there."""
         positions = jnp.arange(tokens.shape[1])
         fixed = self.position_embedding(positions) + self.segment_embedding(jnp.zeros_like(positions))
         x = self.embedding_norm(self.word_embedding(tokens) + fixed[None])
-        shares = mask / jnp.maximum(mask.sum(axis=1, keepdims=True), 1)
-        means = [jnp.einsum("bt,btd->bd", shares.astype(x.dtype), x)]
-        for layer in self.layers:
+        means = [_mean_state(x, mask)]
+        for layer in self.layers[:depth]:
             x = layer(x, mask)
-            means.append(jnp.einsum("bt,btd->bd", shares.astype(x.dtype), x))
+            means.append(_mean_state(x, mask))
+        return x, jnp.stack(means, axis=1)
+
+    def top(
+        self, states: Float[Array, "batch tokens hidden"], mask: Bool[Array, "batch tokens"], depth: int
+    ) -> Float[Array, "batch levels hidden"]:
+        """The levels above `depth`, from the token states that `trunk` leaves there."""
+        means = []
+        for layer in self.layers[depth:]:
+            states = layer(states, mask)
+            means.append(_mean_state(states, mask))
         return jnp.stack(means, axis=1)
+
+
+def _mean_state(
+    x: Float[Array, "batch tokens hidden"], mask: Bool[Array, "batch tokens"]
+) -> Float[Array, "batch hidden"]:
+    shares = mask / jnp.maximum(mask.sum(axis=1, keepdims=True), 1)
+    return jnp.einsum("bt,btd->bd", shares.astype(x.dtype), x)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +157,7 @@ class PercentDecoder(nnx.Module):
         self.output = nnx.Linear(hidden, 2, rngs=rngs)
 
     def logits(
-        self, features: Float[Array, "*batch features"], answer: Int[Array, "*batch 4"]
+        self, features: Float[Array, "*#batch features"], answer: Int[Array, "*batch 4"]
     ) -> Float[Array, "*batch 4 percents"]:
         """Log-probability of every percent at each of the four places, given the percents before that place."""
         shares = answer[..., None, :] / 100.0
@@ -151,9 +173,9 @@ class PercentDecoder(nnx.Module):
         return jax.nn.log_softmax(-0.5 * jnp.square((grid - centre) / width), axis=-1)
 
     def log_prob(
-        self, features: Float[Array, "*batch features"], answer: Int[Array, "*batch 4"]
+        self, features: Float[Array, "*#batch features"], answer: Int[Array, "*batch 4"]
     ) -> Float[Array, "*batch"]:
-        """log pi(answer | prompt), in nats, summed over the four percents."""
+        """log pi(answer | prompt), in nats, summed over the four percents; features may serve several answers."""
         logits = self.logits(features, answer)
         return jnp.take_along_axis(logits, answer[..., None], axis=-1)[..., 0].sum(axis=-1)
 

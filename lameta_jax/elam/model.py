@@ -1,32 +1,30 @@
-"""An E-LAM ready to answer: frozen encoder, feature scaling and a distilled percent decoder, with its file format."""
+"""The parts of an E-LAM as functions: frozen trunk, adapted last layer, feature scaling and percent decoder."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache, partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Int, PyTree
 
-from lameta_jax.elam.minilm import DecoderConfig, EncoderConfig, PercentDecoder
-from lameta_jax.elam.sentence_encoder import SentenceEncoder
-from lameta_jax.elam.weights import WeightsError, check_tensors, read_tensors
-from lameta_jax.functional import functionalize
+from lameta_jax.elam.lora import LoRAConfig, add_lora, join_adapters, split_adapters
+from lameta_jax.elam.minilm import DecoderConfig, Encoder, EncoderConfig, PercentDecoder
+from lameta_jax.elam.sentence_encoder import SentenceEncoder, TrunkStates
+from lameta_jax.functional import Params, functionalize
 
 ELAM_LAYERS = {"small": 3, "large": 6}  # encoder layers of each size
 HIDDEN_SIZE = EncoderConfig().hidden_size
+
+Levels = Float[Array | np.ndarray, "prompts levels hidden"]
 
 
 class FeatureScaling(NamedTuple):
     """Constants that bring every level of the encoder to mean 0 and equal power."""
 
-    centre: Float[np.ndarray, "levels hidden"]
-    scale: Float[np.ndarray, " levels"]
+    centre: Float[Array | np.ndarray, "levels hidden"]
+    scale: Float[Array | np.ndarray, " levels"]
 
 
 def fit_scaling(levels: Float[np.ndarray, "prompts levels hidden"]) -> FeatureScaling:
@@ -36,9 +34,7 @@ def fit_scaling(levels: Float[np.ndarray, "prompts levels hidden"]) -> FeatureSc
     return FeatureScaling(centre, np.sqrt(power * levels.shape[1]))
 
 
-def scale_features(
-    levels: Float[np.ndarray, "prompts levels hidden"], scaling: FeatureScaling
-) -> Float[np.ndarray, "prompts features"]:
+def scale_features(levels: Levels, scaling: FeatureScaling) -> Float[Array | np.ndarray, "prompts features"]:
     """Decoder input: all levels of a prompt in one row, of mean square length 1."""
     return ((levels - scaling.centre[None]) / scaling.scale[None, :, None]).reshape(len(levels), -1)
 
@@ -53,117 +49,116 @@ def new_decoder(key: Array, name: str):
     return functionalize(PercentDecoder(decoder_config(name), rngs=nnx.Rngs(key)))
 
 
+def trunk_depth(name: str) -> int:
+    """Encoder layers that no E-LAM of that size changes: all but the last."""
+    return ELAM_LAYERS[name] - 1
+
+
+def lora_config(name: str) -> LoRAConfig:
+    """What fine-tuning changes in the encoder: the last layer of that size, by matrices of rank 8."""
+    return LoRAConfig(
+        rank=8, alpha=8.0, targets=rf"layers\.{trunk_depth(name)}\.(attention\.(query|value)|up|down)"
+    )
+
+
+def new_adapters(key: Array, name: str, encoder: SentenceEncoder) -> PyTree:
+    """Untrained adapters, which leave the encoder as it is."""
+    _, params = functionalize(add_lora(key, encoder.module, lora_config(name)))
+    return split_adapters(params)[0]
+
+
 class Distilled(NamedTuple):
-    """What distillation leaves behind for one application and size: everything but the encoder."""
+    """What distillation leaves behind for one application and size: everything but the frozen encoder."""
 
     name: str  # small or large
     application: str
     params: PyTree  # of the percent decoder
+    adapters: PyTree  # of the encoder's last layer; empty where only the decoder was trained
     scaling: FeatureScaling
     mean_preference: Float[np.ndarray, " 4"]  # of the data set; the fallback
-    centroid: Float[np.ndarray, " hidden"]  # mean sentence embedding of the application's prompts
+    centroid: Float[np.ndarray, " hidden"]  # mean direction of the application's prompts where the trunk ends
 
 
-@dataclass(frozen=True)
-class MiniLMElam:
-    """A distilled model together with the encoder it reads through."""
-
-    distilled: Distilled
-    encoder: SentenceEncoder
-
-    @property
-    def name(self) -> str:
-        return self.distilled.name
-
-    @property
-    def application(self) -> str:
-        return self.distilled.application
-
-    @property
-    def mean_preference(self) -> Float[np.ndarray, " 4"]:
-        return self.distilled.mean_preference
-
-    def answer(self, prompts: Sequence[str]) -> list[str]:
-        """Greedy answer to every prompt: four whole percents, or "" where the prompt has no readable word."""
-        if not prompts:
-            return []
-        levels = self.encoder.levels(prompts)[:, : len(self.distilled.scaling.scale)]
-        percents = answer_percents(self.distilled, levels)
-        readable = [tokens.readable for tokens in self.encoder.tokenize(prompts)]
-        return [" ".join(map(str, row)) if fine else "" for row, fine in zip(percents, readable, strict=True)]
+def directions(levels: Levels, scaling: FeatureScaling) -> Float[np.ndarray, "prompts hidden"]:
+    """Unit vectors of the last level given, seen from its centre: what tells applications apart."""
+    depth = levels.shape[1] - 1
+    seen = np.asarray(levels[:, depth]) - np.asarray(scaling.centre[depth])[None]
+    return seen / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), 1e-12)
 
 
-def _abstract_decoder(name: str):
+def encoder_params(encoder: SentenceEncoder, name: str) -> Params:
+    """Frozen weights of the encoder layers that an E-LAM of that size uses."""
+    layers = encoder.params["layers"]
+    return encoder.params | {"layers": {index: layers[index] for index in range(ELAM_LAYERS[name])}}
+
+
+class Frozen(NamedTuple):
+    """What a fine-tuned model needs apart from what is trained."""
+
+    encoder: Params
+    scaling: FeatureScaling
+
+
+@lru_cache(maxsize=len(ELAM_LAYERS))
+def abstract_decoder(name: str):
     """`(apply, params)` of the decoder of that size, with shapes in place of parameters."""
     return functionalize(nnx.eval_shape(lambda: PercentDecoder(decoder_config(name), rngs=nnx.Rngs(0))))
 
 
+@lru_cache(maxsize=2 * len(ELAM_LAYERS))
+def abstract_encoder(name: str, adapted: bool):
+    """`(apply, params)` of the encoder of that size, with shapes in place of parameters."""
+
+    def build() -> nnx.Module:
+        encoder = Encoder(EncoderConfig(num_layers=ELAM_LAYERS[name]), rngs=nnx.Rngs(0))
+        return add_lora(jax.random.key(0), encoder, lora_config(name)) if adapted else encoder
+
+    return functionalize(nnx.eval_shape(build))
+
+
+def _adapted_levels(name: str, adapters: PyTree, frozen: Params, trunk: TrunkStates) -> Levels:
+    apply, _ = abstract_encoder(name, bool(adapters))
+    params = join_adapters(frozen, adapters)
+    top = apply(params, trunk.states, trunk.mask, trunk_depth(name), method="top")
+    return jnp.concatenate([trunk.levels, top], axis=1)
+
+
 @lru_cache(maxsize=len(ELAM_LAYERS))
-def log_prob_function(name: str):
-    """`log_prob(params, features, answer)` of the decoder of that size; kept, so that training compiles once."""
-    return partial(_abstract_decoder(name)[0], method="log_prob")
+def log_probs_function(name: str):
+    """`log_probs(params, frozen, inputs, answers)` of an E-LAM of that size; kept, so that training compiles once.
+
+    `params["decoder"]` alone reads features, with `frozen` None; together with `params["adapters"]` the model reads
+    `TrunkStates`, with `frozen` the rest of it.
+    """
+
+    def log_probs(
+        params: PyTree, frozen: Frozen | None, inputs: PyTree, answers: Int[Array, "samples answers 4"]
+    ) -> Float[Array, "samples answers"]:
+        features = inputs
+        if frozen is not None:
+            levels = _adapted_levels(name, params["adapters"], frozen.encoder, inputs)
+            features = scale_features(levels, frozen.scaling)
+        return abstract_decoder(name)[0](params["decoder"], features[:, None], answers, method="log_prob")
+
+    return log_probs
 
 
 @lru_cache(maxsize=len(ELAM_LAYERS))
 def _generator(name: str):
     """Jitted greedy decoding; kept, since every new jit would compile again."""
-    return jax.jit(partial(_abstract_decoder(name)[0], method="generate"))
+    return jax.jit(partial(abstract_decoder(name)[0], method="generate"))
 
 
-def answer_percents(
-    distilled: Distilled, levels: Float[np.ndarray, "prompts levels hidden"]
-) -> Int[np.ndarray, "prompts 4"]:
+@lru_cache(maxsize=len(ELAM_LAYERS))
+def _top(name: str):
+    return jax.jit(partial(_adapted_levels, name))
+
+
+def adapted_levels(distilled: Distilled, encoder: SentenceEncoder, trunk: TrunkStates) -> Levels:
+    """All levels of prompts whose trunk is known, the last one as the model's adapters make it."""
+    return _top(distilled.name)(distilled.adapters, encoder_params(encoder, distilled.name), trunk)
+
+
+def answer_percents(distilled: Distilled, levels: Levels) -> Int[np.ndarray, "prompts 4"]:
     """Greedy percents for prompts whose levels are known."""
     return np.asarray(_generator(distilled.name)(distilled.params, scale_features(levels, distilled.scaling)))
-
-
-def save_distilled(path: str | Path, distilled: Distilled, notes: dict[str, str]) -> None:
-    """Write a distilled model as safetensors; `notes` say how it was made."""
-    from safetensors.numpy import save_file
-
-    tensors = {
-        f"decoder.{name}": np.asarray(value)
-        for name, value in flatten_dict(distilled.params, sep=".").items()
-    }
-    tensors |= {"scaling.centre": distilled.scaling.centre, "scaling.scale": distilled.scaling.scale}
-    tensors |= {"mean_preference": distilled.mean_preference, "centroid": distilled.centroid}
-    header = {"name": distilled.name, "application": distilled.application, "notes": json.dumps(notes)}
-    save_file(
-        {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in tensors.items()}, path, header
-    )
-
-
-def load_distilled(path: str | Path) -> Distilled:
-    """Read what `save_distilled` wrote.
-
-    Raises:
-      WeightsError: the file is missing, damaged or of another shape; one line.
-    """
-    header, tensors = read_tensors(path)
-    try:
-        shapes, application = _tensor_shapes(header["name"]), header["application"]
-    except KeyError as error:
-        raise WeightsError(f"{path}: not a distilled E-LAM (no {error})") from None
-    check_tensors(path, tensors, shapes)
-    mean = tensors["mean_preference"]
-    if mean.min() < 0 or abs(mean.sum() - 1) > 1e-3:
-        raise WeightsError(f"{path}: mean_preference must lie on the simplex")
-    decoder = {name: value for name, value in tensors.items() if name.startswith("decoder.")}
-    return Distilled(
-        name=header["name"],
-        application=application,
-        params=unflatten_dict(decoder, sep=".")["decoder"],
-        scaling=FeatureScaling(tensors["scaling.centre"], tensors["scaling.scale"]),
-        mean_preference=mean,
-        centroid=tensors["centroid"],
-    )
-
-
-def _tensor_shapes(name: str) -> dict[str, tuple[int, ...]]:
-    """Shapes of all tensors in the file of a distilled model of that size."""
-    _, params = _abstract_decoder(name)
-    levels = ELAM_LAYERS[name] + 1
-    decoder: dict[str, Any] = flatten_dict(params, sep=".")
-    shapes = {f"decoder.{path}": value.shape for path, value in decoder.items()}
-    shapes |= {"scaling.centre": (levels, HIDDEN_SIZE), "scaling.scale": (levels,)}
-    return shapes | {"mean_preference": (4,), "centroid": (HIDDEN_SIZE,)}

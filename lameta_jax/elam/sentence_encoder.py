@@ -1,14 +1,15 @@
 """Prompts in, frozen features out: tokeniser, batching by length and the jitted encoder."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Bool, Float, Int
 
 from lameta_jax.elam.minilm import EncoderConfig
 from lameta_jax.elam.weights import WeightsError, find_minilm, load_encoder, reason
@@ -26,6 +27,22 @@ class Tokens(NamedTuple):
 
     ids: tuple[int, ...]
     readable: bool  # at least one token is a word, or a part of one, that the vocabulary knows
+
+
+class Batch(NamedTuple):
+    """Prompts of similar length, padded to one shape."""
+
+    places: list[int]  # of the prompts, one for every row that is not padding
+    tokens: Int[np.ndarray, "batch tokens"]
+    mask: Bool[np.ndarray, "batch tokens"]
+
+
+class TrunkStates(NamedTuple):
+    """Prompts after the layers that no E-LAM changes: what fine-tuning of the layers above starts from."""
+
+    states: Float[Array, "prompts tokens hidden"]
+    mask: Bool[Array, "prompts tokens"]
+    levels: Float[Array, "prompts levels hidden"]
 
 
 class SentenceEncoder:
@@ -48,8 +65,10 @@ class SentenceEncoder:
         self._tokenizer.enable_truncation(MAX_TOKENS)
         self._not_words = {self._tokenizer.token_to_id(token) for token in _NOT_WORDS}
         self.config = replace(EncoderConfig(), num_layers=num_layers)
-        apply, self._params = functionalize(load_encoder(found, self.config))
+        self.module = load_encoder(found, self.config)
+        apply, self.params = functionalize(self.module)
         self._encode = jax.jit(apply)
+        self._trunk = jax.jit(partial(apply, method="trunk"), static_argnames="depth")
 
     @property
     def num_levels(self) -> int:
@@ -67,33 +86,60 @@ class SentenceEncoder:
     ) -> Float[np.ndarray, "prompts levels hidden"]:
         """Mean token states of every level for every prompt, in the order given.
 
-        Prompts are sorted by length, padded to the next bucket and encoded `BATCH` at a time, or as many as make
-        `BATCH_TOKENS` (one alone is a batch of one), so that few shapes are compiled. `progress(done, total)` is
-        called after every batch.
+        `progress(done, total)` is called after every batch.
         """
-        tokens = [item.ids for item in self.tokenize(prompts)]
-        shape = (len(tokens), self.num_levels, self.config.hidden_size)
+        shape = (len(prompts), self.num_levels, self.config.hidden_size)
         output = np.zeros(shape, dtype=jnp.result_type(float))
         done = 0
-        for bucket in BUCKETS:
-            batch_size = min(BATCH, BATCH_TOKENS // bucket) if len(tokens) > 1 else 1
-            shorter = max((size for size in BUCKETS if size < bucket), default=0)
-            members = [index for index, ids in enumerate(tokens) if shorter < len(ids) <= bucket]
-            for start in range(0, len(members), batch_size):
-                batch = members[start : start + batch_size]
-                output[batch] = self._encode_batch([tokens[index] for index in batch], batch_size, bucket)
-                done += len(batch)
-                if progress is not None:
-                    progress(done, len(tokens))
+        for places, tokens, mask in batches(self.tokenize(prompts)):
+            encoded = self._encode(self.params, jnp.asarray(tokens), jnp.asarray(mask))
+            output[places] = np.asarray(encoded)[: len(places)]
+            done += len(places)
+            if progress is not None:
+                progress(done, len(prompts))
         return output
 
-    def _encode_batch(self, batch: Sequence[tuple[int, ...]], batch_size: int, length: int) -> np.ndarray:
-        ids = np.zeros((batch_size, length), dtype=np.int32)
-        mask = np.zeros((batch_size, length), dtype=bool)
-        for row, item in enumerate(batch):
-            ids[row, : len(item)] = item
-            mask[row, : len(item)] = True
-        return np.asarray(self._encode(self._params, jnp.asarray(ids), jnp.asarray(mask)))[: len(batch)]
+    def trunk(self, tokens: Array | np.ndarray, mask: Array | np.ndarray, depth: int) -> TrunkStates:
+        """Token states and levels after the first `depth` layers."""
+        mask = jnp.asarray(mask)
+        states, levels = self._trunk(self.params, jnp.asarray(tokens), mask, depth=depth)
+        return TrunkStates(states, mask, levels)
+
+    def trunk_states(self, prompts: Sequence[str], depth: int, max_tokens: int) -> TrunkStates:
+        """Trunk states of a training set, all of one shape: prompts are cut at `max_tokens`."""
+        tokens = [item.ids[:max_tokens] for item in self.tokenize(prompts)]
+        parts = []
+        for start in range(0, len(tokens), BATCH):
+            batch = _pad(list(range(start, min(start + BATCH, len(tokens)))), tokens, BATCH, max_tokens)
+            count = len(batch.places)
+            parts.append(
+                TrunkStates(*(value[:count] for value in self.trunk(batch.tokens, batch.mask, depth)))
+            )
+        return jax.tree.map(lambda *values: jnp.concatenate(values), *parts)
+
+
+def batches(tokens: Sequence[Tokens]) -> Iterator[Batch]:
+    """Prompts sorted by length and padded to the next bucket, so that few shapes are compiled.
+
+    `BATCH` at a time, or as many as make `BATCH_TOKENS` (one alone is a batch of one).
+    """
+    ids = [item.ids for item in tokens]
+    for bucket in BUCKETS:
+        batch_size = min(BATCH, BATCH_TOKENS // bucket) if len(ids) > 1 else 1
+        shorter = max((size for size in BUCKETS if size < bucket), default=0)
+        members = [place for place, item in enumerate(ids) if shorter < len(item) <= bucket]
+        for start in range(0, len(members), batch_size):
+            chunk = members[start : start + batch_size]
+            yield _pad(chunk, ids, batch_size, bucket)
+
+
+def _pad(places: list[int], ids: Sequence[tuple[int, ...]], batch_size: int, length: int) -> Batch:
+    tokens = np.zeros((batch_size, length), dtype=np.int32)
+    mask = np.zeros((batch_size, length), dtype=bool)
+    for row, place in enumerate(places):
+        tokens[row, : len(ids[place])] = ids[place]
+        mask[row, : len(ids[place])] = True
+    return Batch(places, tokens, mask)
 
 
 def sentence_embeddings(

@@ -1,14 +1,14 @@
 """The distilled E-LAMs that come with the package: one per size and application."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 
-import numpy as np
-
-from lameta_jax.elam.model import ELAM_LAYERS, MiniLMElam, load_distilled
-from lameta_jax.elam.sentence_encoder import SentenceEncoder, sentence_embeddings
+from lameta_jax.elam.answering import Answer, MiniLMElam, answer_prompts
+from lameta_jax.elam.distilled_files import load_distilled
+from lameta_jax.elam.model import ELAM_LAYERS, Distilled
+from lameta_jax.elam.sentence_encoder import SentenceEncoder
 from lameta_jax.elam.weights import WeightsError
 
 
@@ -39,7 +39,13 @@ def load_elam(name: str, application: str) -> MiniLMElam:
         raise WeightsError(
             f"no E-LAM for application {application!r}; there are {', '.join(shipped_applications())}"
         )
-    return MiniLMElam(load_distilled(shipped_path(name, application)), _encoder(ELAM_LAYERS[name]))
+    return MiniLMElam(_distilled(name, application), _encoder(ELAM_LAYERS[name]))
+
+
+@cache
+def _distilled(name: str, application: str) -> Distilled:
+    """What the file holds; kept, since a stream of prompts asks for it again and again."""
+    return load_distilled(shipped_path(name, application))
 
 
 @lru_cache(maxsize=len(ELAM_LAYERS))
@@ -48,10 +54,14 @@ def _encoder(num_layers: int) -> SentenceEncoder:
     return SentenceEncoder(num_layers)
 
 
-def nearest_application(prompts: Sequence[str]) -> list[str]:
-    """For each prompt the application whose training prompts it resembles most (cosine to their centroid)."""
-    applications = shipped_applications()
-    centroids = np.stack([load_distilled(shipped_path("large", name)).centroid for name in applications])
-    embeddings = sentence_embeddings(_encoder(ELAM_LAYERS["large"]).levels(prompts))
-    centroids = centroids / np.linalg.norm(centroids, axis=1, keepdims=True)
-    return [applications[index] for index in (embeddings @ centroids.T).argmax(axis=1)]
+def answer_shipped(
+    name: str, prompts: Sequence[str], wanted: Sequence[str | None] | None = None
+) -> list[tuple[Answer, MiniLMElam]]:
+    """Answers of the shipped E-LAMs of a size, each with the model that gave it.
+
+    `wanted` holds the application of every prompt; None is the one whose training prompts it resembles most.
+    """
+    elams = {application: load_elam(name, application) for application in shipped_applications()}
+    distilled = [elam.distilled for elam in elams.values()]
+    answers = answer_prompts(_encoder(ELAM_LAYERS[name]), distilled, prompts, wanted)
+    return [(answer, elams[answer.application]) for answer in answers]

@@ -34,9 +34,11 @@ def translate(elam: AnsweringModel, prompts: Sequence[str]) -> list[Translation]
     An answer that is not four whole percents that sum to 100 ± 2 is a failure: it is marked, and the preference
     falls back to the mean vector.
     """
-    fallback = tuple(float(share) for share in elam.mean_preference)
-    translations = []
-    for answer in elam.answer(prompts):
-        preference = parse_answer(answer)
-        translations.append(Translation(preference or fallback, answer, preference is None))
-    return translations
+    return [read_answer(answer, elam.mean_preference) for answer in elam.answer(prompts)]
+
+
+def read_answer(answer: str, mean_preference: Iterable) -> Translation:
+    """What one answer means; the mean preference of the application where it cannot be read."""
+    preference = parse_answer(answer)
+    fallback = tuple(float(share) for share in mean_preference)
+    return Translation(preference or fallback, answer, preference is None)

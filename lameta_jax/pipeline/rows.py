@@ -15,7 +15,8 @@ from lameta_jax.intents.preference import EVEN, parse_answer
 from lameta_jax.intents.requests import translation_request
 from lameta_jax.intents.teacher import Teacher
 from lameta_jax.pipeline.composition import Outcome, fractions
-from lameta_jax.pipeline.intents import ApplicationData, Labelled, Predictions, read_intents
+from lameta_jax.pipeline.distillation import Predictions, read_intents
+from lameta_jax.pipeline.intents import ApplicationData, Labelled
 from lameta_jax.statistics import mean_interval
 
 Row = dict[str, Any]

@@ -1,24 +1,29 @@
 """A distilled model: features, answers to prompts of any kind, and its file."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reference.elam_cases import constant_elam
+from reference.elam_cases import PROMPTS, constant_elam
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from lameta_jax.elam.answering import MiniLMElam, answer_prompts
+from lameta_jax.elam.distilled_files import load_distilled, save_distilled
 from lameta_jax.elam.model import (
-    MiniLMElam,
+    Frozen,
+    adapted_levels,
     answer_percents,
+    encoder_params,
     fit_scaling,
-    load_distilled,
-    log_prob_function,
-    save_distilled,
+    log_probs_function,
+    new_adapters,
     scale_features,
+    trunk_depth,
 )
-from lameta_jax.elam.sentence_encoder import SentenceEncoder
+from lameta_jax.elam.sentence_encoder import SentenceEncoder, TrunkStates
 from lameta_jax.elam.weights import WeightsError
 from lameta_jax.intents.preference import check_preference
 from lameta_jax.intents.translator import AnsweringModel, translate
@@ -52,9 +57,45 @@ def test_a_model_made_to_say_one_thing_says_it(name):
     assert answer_percents(constant_elam(name, (0, 0, 0, 100)), levels).tolist() == [[0, 0, 0, 100]] * 3
 
 
+def random_adapters(encoder, name, seed=0):
+    """Adapters that change something."""
+    generator = np.random.default_rng(seed)
+    shapes = new_adapters(jax.random.key(seed), name, encoder)
+    return jax.tree.map(lambda value: generator.normal(0.0, 0.05, value.shape).astype(np.float32), shapes)
+
+
+@pytest.mark.parametrize("name", ["small", "large"])
+def test_adapters_change_the_last_level_alone_and_untrained_ones_nothing(encoder, name):
+    depth = trunk_depth(name)
+    levels = encoder.levels(PROMPTS[:4])[:, : depth + 2]
+    trunk = encoder.trunk_states(PROMPTS[:4], depth, 64)
+    elam = constant_elam(name, PERCENTS)
+    for adapters in ({}, new_adapters(jax.random.key(0), name, encoder)):
+        untrained = adapted_levels(elam._replace(adapters=adapters), encoder, trunk)
+        assert np.asarray(untrained) == pytest.approx(levels, abs=1e-5)
+    adapted = np.asarray(
+        adapted_levels(elam._replace(adapters=random_adapters(encoder, name)), encoder, trunk)
+    )
+    assert adapted[:, :-1] == pytest.approx(levels[:, :-1], abs=1e-5)
+    assert np.abs(adapted[:, -1] - levels[:, -1]).max() > 0.01
+
+
+def test_a_fine_tuned_model_says_of_answers_what_its_parts_say(encoder):
+    elam = constant_elam("small", PERCENTS)._replace(adapters=random_adapters(encoder, "small"))
+    trunk = encoder.trunk_states(PROMPTS[:3], 2, 64)
+    answers = jnp.asarray([[[41, 30, 18, 11], [25, 25, 25, 25]]] * 3)
+    log_probs = log_probs_function("small")
+    features = scale_features(adapted_levels(elam, encoder, trunk), elam.scaling)
+    apart = log_probs({"decoder": elam.params}, None, features, answers)
+    params = {"decoder": elam.params, "adapters": elam.adapters}
+    whole = log_probs(params, Frozen(encoder_params(encoder, "small"), elam.scaling), trunk, answers)
+    assert np.asarray(whole) == pytest.approx(np.asarray(apart), rel=1e-4)
+    assert (np.asarray(whole[:, 0]) > np.asarray(whole[:, 1])).all()
+
+
 def test_training_compiles_once_per_size():
-    assert log_prob_function("small") is log_prob_function("small")
-    assert log_prob_function("small") is not log_prob_function("large")
+    assert log_probs_function("small") is log_probs_function("small")
+    assert log_probs_function("small") is not log_probs_function("large")
 
 
 READABLE = {
@@ -89,8 +130,9 @@ class Blind(SentenceEncoder):
     def __init__(self, encoder):
         self.__dict__ |= encoder.__dict__
 
-    def levels(self, prompts, progress=None):
-        return np.zeros((len(self.tokenize(prompts)), self.num_levels, 384), np.float32)
+    def trunk(self, tokens, mask, depth):
+        states = jnp.zeros((*tokens.shape, 384))
+        return TrunkStates(states, jnp.asarray(mask), jnp.zeros((len(tokens), depth + 1, 384)))
 
 
 @pytest.fixture(scope="module")
@@ -140,13 +182,28 @@ def test_nothing_asked_nothing_answered(blind):
     assert elam.mean_preference == pytest.approx([0.4, 0.3, 0.2, 0.1])
 
 
+def test_every_prompt_is_answered_by_the_model_it_asks_for_or_the_nearest(encoder):
+    elams = [constant_elam("small", PERCENTS), constant_elam("small", (10, 20, 30, 40), "multimedia")]
+    state = encoder.trunk_states(PROMPTS[:2], 2, 64).levels[:, -1]
+    elams = [elam._replace(centroid=np.asarray(state[i])) for i, elam in enumerate(elams)]
+    answers = answer_prompts(encoder, elams, PROMPTS[:2] * 20)  # more than a batch
+    said = {"qa": "41 30 18 11", "multimedia": "10 20 30 40"}
+    assert [answer.application for answer in answers] == ["qa", "multimedia"] * 20
+    assert all(answer.text == said[answer.application] for answer in answers)
+    wanted = ["multimedia", None, "qa", "qa"]
+    answers = answer_prompts(encoder, elams, PROMPTS[:2] * 2, wanted)
+    assert [answer.application for answer in answers] == ["multimedia", "multimedia", "qa", "qa"]
+
+
+@pytest.mark.parametrize("adapted", [False, True])
 @pytest.mark.parametrize("name", ["small", "large"])
-def test_saved_and_loaded_again(name, tmp_path):
+def test_saved_and_loaded_again(name, adapted, tmp_path, encoder):
     constant, generator = constant_elam(name, PERCENTS), np.random.default_rng(0)
     params = jax.tree.map(
         lambda value: generator.normal(size=value.shape).astype(np.float32), constant.params
     )
-    saved = constant._replace(params=params, application="multimédia")
+    adapters = random_adapters(encoder, name) if adapted else {}
+    saved = constant._replace(params=params, adapters=adapters, application="multimédia")
     save_distilled(tmp_path / "it.safetensors", saved, {"seed": "1", "made by": "a test"})
     loaded = load_distilled(str(tmp_path / "it.safetensors"))
     assert jax.tree.structure(loaded) == jax.tree.structure(saved)

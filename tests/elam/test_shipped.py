@@ -6,16 +6,15 @@ import pytest
 from lameta_jax.distillation.metrics import translation_error
 from lameta_jax.elam import shipped
 from lameta_jax.elam.model import ELAM_LAYERS
-from lameta_jax.elam.sentence_encoder import SentenceEncoder
 from lameta_jax.elam.shipped import (
+    answer_shipped,
     load_elam,
-    nearest_application,
     shipped_applications,
     shipped_folder,
     shipped_path,
 )
 from lameta_jax.elam.weights import WeightsError
-from lameta_jax.intents.corpus import load_benchmark, preferences_of, prompts_of
+from lameta_jax.intents.corpus import load_benchmark, load_history, preferences_of, prompts_of
 from lameta_jax.intents.preference import check_preference
 from lameta_jax.intents.translator import translate
 
@@ -32,25 +31,11 @@ LINEAR_PROBE = {
 }
 
 
-class Remembering(SentenceEncoder):
-    """An encoder that encodes no list of prompts twice."""
-
-    def __init__(self, encoder):
-        self.__dict__ |= encoder.__dict__
-        self.known = {}
-
-    def levels(self, prompts, progress=None):
-        if tuple(prompts) not in self.known:
-            self.known[tuple(prompts)] = super().levels(prompts, progress)
-        return self.known[tuple(prompts)]
-
-
 @pytest.fixture(scope="module", autouse=True)
 def one_encoder(encoder):
     """The six-layer encoder serves the small models too, which read its first levels: nothing loads twice."""
-    remembering = Remembering(encoder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shipped, "_encoder", lambda num_layers: remembering)
+        patch.setattr(shipped, "_encoder", lambda num_layers: encoder)
         yield
 
 
@@ -133,12 +118,25 @@ def test_alone_or_in_company_the_answer_is_the_same(application, translations):
     assert elam.answer(prompts[3:4]) == [translations["large", application][3].answer]
 
 
-def test_the_nearest_application():
-    prompts = [prompt for name in APPLICATIONS for prompt in prompts_of(load_benchmark(name).demonstrations)]
-    expected = [name for name in APPLICATIONS for _ in range(10)]
-    found = nearest_application(prompts)
-    assert np.mean([one == other for one, other in zip(found, expected, strict=True)]) >= 0.8
-    assert set(nearest_application(["", "🙂", "x" * 100_000])) <= set(APPLICATIONS)
+def nearest(name, prompts):
+    return [answer.application for answer, _ in answer_shipped(name, prompts)]
+
+
+@pytest.mark.parametrize("name", ELAM_LAYERS)
+def test_the_nearest_application(name):
+    history = [record for record in load_history() if record.application in APPLICATIONS]
+    found = nearest(name, prompts_of(history))
+    assert np.mean([one == record.application for one, record in zip(found, history, strict=True)]) >= 0.8
+    assert set(nearest(name, ["", "🙂", "x" * 100_000])) <= set(APPLICATIONS)
+
+
+def test_every_answer_comes_with_its_model(translations):
+    prompts = prompts_of(load_benchmark("qa").test)[:3]
+    for (answer, model), known in zip(
+        answer_shipped("small", prompts, ["qa"] * 3), translations["small", "qa"], strict=False
+    ):
+        assert answer.text == known.answer
+        assert (model.name, model.application) == ("small", "qa")
 
 
 @pytest.mark.parametrize(

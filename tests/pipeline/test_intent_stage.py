@@ -1,19 +1,21 @@
 """Stage 1 end to end on made-up features: what trains on what, and no leak between folds."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
 
 from lameta_jax.distillation.probe import ridge_probe
-from lameta_jax.distillation.train import IoKDConfig, TrainerConfig
+from lameta_jax.distillation.train import DECODER_ALONE, IOKD
 from lameta_jax.elam.sentence_encoder import sentence_embeddings
 from lameta_jax.intents.corpus import Record
-from lameta_jax.pipeline import intents
+from lameta_jax.pipeline import distillation
 from lameta_jax.pipeline.intents import ApplicationData, IntentConfig, Labelled
 
-QUICK = IntentConfig(
-    pretraining=TrainerConfig(num_steps=3), iokd=IoKDConfig(trainer=TrainerConfig(num_steps=3))
-)
+SHORT = replace(DECODER_ALONE, num_epochs=3)
+QUICK = IntentConfig(pretraining=SHORT, method=IOKD.with_trainer(SHORT))
+KEY = jax.random.key(1)
 
 
 def labelled(count, seed):
@@ -38,18 +40,18 @@ def application():
 
 @pytest.fixture(scope="module")
 def raw(history):
-    return intents.distil_raw(jax.random.key(0), "small", history, QUICK)
+    return distillation.distil_raw(jax.random.key(0), "small", history, QUICK)
 
 
 def test_a_raw_model_answers_in_four_percents_for_every_prompt(raw, application):
-    predictions = intents.read_intents(raw, application.test.levels)
+    predictions = distillation.read_intents(raw, application.test.levels)
     assert predictions.preferences.shape == (4, 4)
     np.testing.assert_allclose(predictions.preferences.sum(axis=1), 1.0, atol=1e-6)
 
 
 def test_distillation_keeps_the_reference_and_takes_the_mean_of_its_own_data(raw, application, history):
     before = jax.tree.map(np.array, raw.params)
-    model, metrics = intents.distil_iokd(raw, application, history, QUICK)
+    model, metrics = distillation.distil_decoder(KEY, raw, application, history, QUICK.method)
     jax.tree.map(np.testing.assert_array_equal, before, raw.params)
     np.testing.assert_allclose(
         model.mean_preference, application.training.preferences.mean(axis=0), rtol=1e-6
@@ -61,11 +63,11 @@ def test_cross_translation_never_shows_a_model_the_prompt_it_translates(
     raw, application, history, monkeypatch
 ):
     trained_on, asked = [], []
-    distil, read = intents.distil_iokd, intents.read_intents
+    distil, read = distillation.distil_decoder, distillation.read_intents
 
-    def spy_on_training(raw, part, *rest):
+    def spy_on_training(key, raw, part, *rest):
         trained_on.append({record.id for record in part.training.records})
-        return distil(raw, part, *rest)
+        return distil(key, raw, part, *rest)
 
     def spy_on_reading(model, levels):
         rows = [
@@ -75,9 +77,9 @@ def test_cross_translation_never_shows_a_model_the_prompt_it_translates(
         asked.append({application.training.records[row].id for row in rows})
         return read(model, levels)
 
-    monkeypatch.setattr(intents, "distil_iokd", spy_on_training)
-    monkeypatch.setattr(intents, "read_intents", spy_on_reading)
-    translated = intents.cross_translate(raw, application, history, QUICK)
+    monkeypatch.setattr(distillation, "distil_decoder", spy_on_training)
+    monkeypatch.setattr(distillation, "read_intents", spy_on_reading)
+    translated = distillation.cross_translate(KEY, raw, application, history, QUICK.method)
     assert translated.shape == (10, 4)
     np.testing.assert_allclose(translated.sum(axis=1), 1.0, atol=1e-6)
     assert [a & b for a, b in zip(trained_on, asked, strict=True)] == [set(), set()]

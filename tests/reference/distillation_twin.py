@@ -12,13 +12,14 @@ def weighted_beta(preferences, base, slope):
     return [base * (1.0 - slope * angular_distance(s, mean)) for s in preferences]
 
 
-def dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta):
-    """(31): mean over samples and over the rejected answers of each."""
+def dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta, smoothing=0.0):
+    """(31): mean over samples and over the rejected answers of each; some pairs may be the wrong way round."""
     losses = []
     for i, one in enumerate(chosen):
         for j, other in enumerate(rejected[i]):
             margin = beta[i] * (one - reference_chosen[i]) - beta[i] * (other - reference_rejected[i][j])
-            losses.append(math.log1p(math.exp(-margin)))
+            right, wrong = math.log1p(math.exp(-margin)), math.log1p(math.exp(margin))
+            losses.append((1.0 - smoothing) * right + smoothing * wrong)
     return sum(losses) / len(losses)
 
 

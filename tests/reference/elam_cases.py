@@ -73,4 +73,4 @@ def constant_elam(name, percents, application="qa"):
     levels = {"small": 4, "large": 7}[name]
     scaling = FeatureScaling(np.zeros((levels, HIDDEN_SIZE), np.float32), np.ones(levels, np.float32))
     mean = np.array([0.4, 0.3, 0.2, 0.1], np.float32)
-    return Distilled(name, application, params, scaling, mean, np.ones(HIDDEN_SIZE, np.float32))
+    return Distilled(name, application, params, {}, scaling, mean, np.ones(HIDDEN_SIZE, np.float32))
