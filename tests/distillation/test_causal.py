@@ -54,7 +54,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def reference(model, pairs):
-    return reference_log_probs(model[0], model[3], pairs, 2)
+    return reference_log_probs(model[0], model[3], pairs, 5)
 
 
 def moved(adapters):
@@ -72,8 +72,11 @@ def test_pairs_are_tokens(pairs):
     assert pairs.answer_mask[2, 2].tolist() == [True, True, True, False, False]
 
 
+@pytest.mark.slow
 def test_reference_log_probabilities_are_those_of_each_pair_alone(model, pairs, reference):
     apply, _, _, base = model
+    in_parts = reference_log_probs(apply, base, pairs, 2)
+    assert np.asarray(in_parts) == pytest.approx(np.asarray(reference), abs=1e-3)
     for row in range(5):
         prompt = pairs.prompts[row][pairs.prompt_mask[row]]
         for place in range(3) if row in (0, 3) else (1,):

@@ -1,5 +1,6 @@
 """A Qwen2 model that answers in text: template, batches, log-probabilities, adapters, translation."""
 
+from dataclasses import replace
 from operator import add
 
 import jax
@@ -63,6 +64,7 @@ def greedy(elam, prompts):
     return said
 
 
+@pytest.mark.slow
 def test_answers_are_what_the_model_says(elam):
     prompts = ["fast now", "cheap", "safe safe safe " * 11, "now cheap"]
     calls = []
@@ -73,6 +75,21 @@ def test_answers_are_what_the_model_says(elam):
         assert answer.split() == [word for word in words if word not in ("[PAD]", "[UNK]", "<end>")]
     assert len(set(answers)) > 1
     assert elam.answer([]) == [] and elam.answer(prompts[1:2]) == answers[1:2]
+
+
+@pytest.mark.slow
+def test_the_last_batch_has_the_shape_of_the_others(elam):
+    traces = []
+
+    def counted(*arguments, **named):
+        traces.append(named["method"])
+        return elam.apply(*arguments, **named)
+
+    other = replace(elam, apply=counted)
+    first = other.answer(["fast now", "cheap"])
+    once = len(traces)
+    assert other.answer(["fast now", "cheap", "safe"])[:2] == first
+    assert len(traces) == once > 0
 
 
 def test_a_prompt_that_is_too_long_is_not_answered(elam):

@@ -219,6 +219,7 @@ def test_answers_end_as_the_generation_configuration_says(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_random_weights_have_the_type_asked_for():
     config = Qwen2Config(
         vocabulary_size=11, hidden_size=8, num_layers=3, num_heads=2, num_kv_heads=1, intermediate_size=6
