@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from lameta_jax.elam.qwen2 import Cache, causal_mask, token_positions
+from lameta_jax.elam.qwen2 import causal_mask, token_positions
 from lameta_jax.elam.qwen2_config import Qwen2Config
+from lameta_jax.elam.qwen2_layers import Cache
 from lameta_jax.functional import Params
 
 
