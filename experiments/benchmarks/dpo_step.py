@@ -13,6 +13,9 @@ What each does in a step:
 TRL's time is that of `training_step` plus the optimiser, without data loading. Gradient checkpointing, which TRL has on
 by default, is off everywhere. All take turns, batch by batch; medians over all steps are compared.
 
+All use as many threads as the process may use cores. Where other programs share the machine, pin the process to one
+core (`taskset -c 0`): with more, threads that wait for each other make the times worthless.
+
 Writes experiments/results/dpo_step.json.
 """
 
