@@ -17,10 +17,12 @@ RUNS = Path(__file__).parents[1] / "runs"  # what a study keeps to be resumed
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "jraph", "distrax")
 
 
-def write_results(name: str, results: dict, *, seeds: list[int], started: float) -> Path:
-    """Write `experiments/results/<name>.json` with the command, seeds, versions and device that made it."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+def write_results(
+    name: str, results: dict, *, seeds: list[int], started: float, folder: Path = RESULTS
+) -> Path:
+    """Write `<folder>/<name>.json` with the command, seeds, versions and device that made it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
     made_by = {
         "command": "python " + " ".join(["experiments/" + Path(sys.argv[0]).name, *sys.argv[1:]]),
         "seeds": seeds,

@@ -4,6 +4,7 @@ The shipped corpus lies in `lameta_jax/data/intents` (its README describes it). 
 records the first 10 are demonstrations (D_u), the other 40 the test set, which is for the final measurement only.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -124,6 +125,11 @@ def format_records(records: Iterable[Record]) -> str:
     """The records as the text of a JSON Lines file that `read_records` reads back."""
     # ASCII, because a prompt may hold what no file encoding takes
     return "".join(json.dumps(asdict(record)) + "\n" for record in records)
+
+
+def digest(records: Iterable[Record]) -> str:
+    """SHA-256 of the records as text: says which data a model has seen."""
+    return hashlib.sha256(format_records(records).encode()).hexdigest()
 
 
 def load_history() -> tuple[Record, ...]:

@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 from reference import distillation_twin as twin
 from reference.intents_cases import random_preferences
 
-from lameta_jax.distillation.metrics import annotator_noise_floor, translation_error
+from lameta_jax.distillation.metrics import (
+    annotator_noise_floor,
+    calibration_error,
+    reward_statistics,
+    translation_error,
+)
 from lameta_jax.distillation.probe import ridge_probe
 from lameta_jax.intents.corpus import load_benchmark
 
@@ -21,6 +26,7 @@ def test_errors_by_hand():
     assert error.mse == pytest.approx(0.08 / 8)
     assert error.mae == pytest.approx(0.6 / 8)
     assert error.failure_rate == 0.5
+    assert error.factor_mae == pytest.approx([0.05, 0.15, 0.05, 0.05])
     assert translation_error(actual, actual)[:3] == (0.0, 0.0, 0.0)
 
 
@@ -50,6 +56,33 @@ def test_noise_floor_of_the_corpus_as_its_readme_prints_it(application, mse, mae
     demonstrations, test = load_benchmark(application)
     floor = annotator_noise_floor(np.array([record.annotations for record in demonstrations + test]))
     assert (round(floor.mse, 4), round(floor.mae, 3)) == (mse, mae)
+
+
+def test_reward_statistics_by_hand():
+    # gains of the chosen answers 1 and 0, of the rejected ones 0.5, 2 and -1, 0: margins 0.5, -1 and 1, 0, times beta
+    logps, reference = (
+        np.array([[-1.0, -2.5, -1.0], [-3.0, -5.0, -4.0]]),
+        np.array([[-2.0, -3.0, -3.0], [-3.0, -4.0, -4.0]]),
+    )
+    margin, accuracy = reward_statistics(logps, reference, np.array([2.0, 4.0]))
+    assert margin == pytest.approx((1.0 - 2.0 + 4.0 + 0.0) / 4)
+    assert accuracy == 0.5
+
+
+def test_calibration_of_a_model_that_knows_its_errors():
+    # Percents drawn from the model's own distribution: covered as often as it says, up to chance.
+    generator = np.random.default_rng(0)
+    grid = np.arange(101)
+    centre, width = generator.uniform(30, 70, (2000, 4, 1)), 8.0
+    density = np.exp(-0.5 * ((grid - centre) / width) ** 2)
+    density /= density.sum(axis=-1, keepdims=True)
+    draw = (generator.uniform(size=(2000, 4, 1)) > np.cumsum(density, axis=-1)).sum(axis=-1)
+    assert calibration_error(np.log(density + 1e-300), draw) < 0.02
+    # One that is twice as sure of itself: P(|z| < z_q / 2) in place of q. With z_q = 0.126, 0.253, 0.385, 0.524, 0.674,
+    # 0.842, 1.036, 1.282, 1.645 that is 0.050, 0.101, 0.153, 0.207, 0.264, 0.326, 0.396, 0.479, 0.589, off by 0.215.
+    sure = np.exp(-0.5 * ((grid - centre) / (width / 2)) ** 2)
+    sure /= sure.sum(axis=-1, keepdims=True)
+    assert calibration_error(np.log(sure + 1e-300), draw) == pytest.approx(0.215, abs=0.02)
 
 
 def test_ridge_by_hand():

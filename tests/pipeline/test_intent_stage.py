@@ -14,7 +14,7 @@ from lameta_jax.pipeline import distillation
 from lameta_jax.pipeline.intents import ApplicationData, IntentConfig, Labelled
 
 SHORT = replace(DECODER_ALONE, num_epochs=3)
-QUICK = IntentConfig(pretraining=SHORT, method=IOKD.with_trainer(SHORT))
+QUICK = IntentConfig(pretraining=SHORT, method=replace(IOKD, decoder_trainer=SHORT))
 KEY = jax.random.key(1)
 
 

@@ -1,0 +1,109 @@
+"""How fast intents are read from a file, beside sentence-transformers encoding the same prompts with the same model.
+
+    python experiments/benchmarks/intent_throughput.py [--prompts 10000]
+
+Both start warm: the file is read once before. `lameta intent --file` does more than encode (it parses, picks the
+application, decodes four percents, writes JSON); sentence-transformers sorts all prompts by length and encodes them 32
+at a time. Rounds are interleaved in one process. Peak memory is that of a process of its own that reads a file of ten
+times as many lines as another, from a pipe.
+"""
+
+import argparse
+import io
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from common import report, write_results
+
+from lameta_jax.cli.intent_file import translate_lines
+from lameta_jax.elam.weights import find_minilm
+from lameta_jax.intents.corpus import load_history
+
+ROUNDS = 3
+
+
+def prompts(count: int) -> list[str]:
+    """Prompts of the history, of the lengths that people write; each is made another by a number."""
+    texts = [record.prompt for record in load_history()]
+    order = np.random.default_rng(0).permutation(count)
+    return [f"{texts[place % len(texts)]} {place}" for place in order]
+
+
+def lines_of(texts: list[str]) -> io.BytesIO:
+    lines = [json.dumps({"id": place, "prompt": text}) for place, text in enumerate(texts)]
+    return io.BytesIO("\n".join(lines).encode())
+
+
+def read_file(texts: list[str], size: str) -> float:
+    source, started = lines_of(texts), time.perf_counter()
+    found = [json.dumps(result) for result in translate_lines(source, size, "auto")]
+    assert len(found) == len(texts)
+    return time.perf_counter() - started
+
+
+def peak_megabytes(count: int) -> float:
+    """Peak memory of a program that reads so many lines from a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "prompts.jsonl"
+        path.write_bytes(lines_of(prompts(count)).getvalue())
+        program = (
+            "import resource, sys; from lameta_jax.cli import main;"
+            f"main(['intent', '--file', {str(path)!r}, '--out', {str(Path(folder) / 'out.jsonl')!r}]);"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+        )
+        run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return float(run.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--prompts", type=int, default=10_000)
+    count, started = parser.parse_args().prompts, time.time()
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(find_minilm()), device="cpu")
+    texts = prompts(count)
+    ways = {
+        "lameta intent, large": lambda: read_file(texts, "large"),
+        "lameta intent, small": lambda: read_file(texts, "small"),
+        "sentence-transformers": lambda: timed(lambda: model.encode(texts)),
+    }
+    first = {name: way() for name, way in ways.items()}  # with compilation
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _, (name, way) in itertools.product(range(ROUNDS), ways.items()):
+        seconds[name].append(way())
+        report(f"{name}: {seconds[name][-1]:.1f} s for {count} prompts")
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    few, many = count // 10, count
+    results = {
+        "prompts": count,
+        "first_round_seconds": first,
+        "seconds": seconds,
+        "prompts_per_second": {name: count / value for name, value in median.items()},
+        "times_as_fast_as_sentence_transformers": {
+            name: median["sentence-transformers"] / value for name, value in median.items()
+        },
+        "peak_megabytes": {str(number): peak_megabytes(number) for number in (few, many)},
+    }
+    report(f"wrote {write_results('intent_throughput', results, seeds=[0], started=started)}")
+
+
+def timed(run) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""`lameta reproduce`: one figure or table of the papers, made again by the study that made it."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+import lameta_jax
+from lameta_jax.cli.common import BadInputError, say
+
+STUDIES = {
+    "fig5": "LAMeTA Fig. 5: what users want, and whether synthetic samples want the same (seconds)",
+    "fig6": "LAMeTA Fig. 6: error in reading intents, all methods, sizes and applications (an hour)",
+    "fig7": "LAMeTA Fig. 7: that error against the number of samples (a quarter of an hour)",
+    "iokd_ablations": "what each part of IoKD contributes (half an hour)",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceConfig:
+    """Make a figure or table of the papers again: a results file and a picture."""
+
+    study: tyro.conf.Positional[str]  # fig5, fig6, fig7 or iokd_ablations
+    out: Annotated[str, tyro.conf.arg(metavar="DIR")] = (
+        "runs/reproduce"  # folder for the results file and figure
+    )
+    seeds: int | None = None  # how many; not given: as published
+
+
+def reproduce(config: ReproduceConfig) -> None:
+    """Run the study as a program of its own; finished trainings are kept, so the same call goes on after Ctrl-C."""
+    if config.study not in STUDIES:
+        raise BadInputError(f"study = {config.study!r} must be one of {', '.join(STUDIES)}")
+    if config.seeds is not None and config.study == "fig5":
+        raise BadInputError("--seeds: fig5 trains nothing, so it has none")
+    say(STUDIES[config.study])
+    command = [sys.executable, str(experiments_folder() / f"{config.study}.py"), "--out", config.out]
+    if config.seeds is not None:
+        command += ["--seeds", str(config.seeds)]
+    # Prompts are encoded with the weights that are installed: nothing is looked up on the network.
+    code = subprocess.run(command, check=False, env={**os.environ, "HF_HUB_OFFLINE": "1"}).returncode
+    if code == 2:
+        raise BadInputError(f"{config.study}: the study refused its options, see above")
+    if code:
+        raise RuntimeError(f"the study ended with exit code {code}")
+
+
+def experiments_folder() -> Path:
+    """The studies: inside an installed package, or beside it in a clone."""
+    package = Path(lameta_jax.__file__).parent
+    for folder in (package / "experiments", package.parent / "experiments"):
+        if (folder / "fig5.py").is_file():
+            return folder
+    raise BadInputError(f"the studies are neither in {package} nor beside it: reinstall, or use a clone")
