@@ -4,7 +4,7 @@ LAMeTA Sec. IV-B. The model is `log_probs(params, frozen, inputs, answers)`; the
 training starts from, and its log-probabilities are computed once per (prompt, answer) pair.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, NamedTuple
@@ -29,10 +29,10 @@ REFERENCE_BATCH = 64  # samples whose reference log-probabilities are computed a
 class TrainerConfig:
     """Optimiser: AdamW, linear warm-up and cosine decay to 0."""
 
-    num_epochs: int = 6
+    num_epochs: int = 3
     batch_size: int | None = 32  # samples of a step; None: all of them
-    learning_rate: float = 3e-3  # of the decoder
-    weight_decay: float = 0.1  # of the decoder
+    learning_rate: float = 1e-3  # of the decoder
+    weight_decay: float = 1.0  # of the decoder
     adapter_learning_rate: float = 5e-4  # of low-rank adapters in the encoder, if there are any
     adapter_weight_decay: float = 0.01
     warmup: float = 0.1  # share of the steps
@@ -58,7 +58,8 @@ class DistillationConfig:
     negatives: Literal["farthest", "random"] = (
         "farthest"  # how (25) picks contrastive answers from the history
     )
-    trainer: TrainerConfig = TrainerConfig()
+    decoder_trainer: TrainerConfig = DECODER_ALONE  # over the frozen encoder, at first
+    trainer: TrainerConfig = TrainerConfig()  # with adapters in the encoder, from there on
 
     def with_trainer(self, trainer: TrainerConfig) -> "DistillationConfig":
         """The same method, trained otherwise."""
@@ -72,14 +73,18 @@ class DistillationConfig:
 
 
 IOKD = DistillationConfig()
+_SLOW = replace(DECODER_ALONE, learning_rate=1e-3)  # larger steps without an anchor end above the raw error
 METHODS = {
     "sft": replace(IOKD, preference_weight=0.0, anchor_weight=1.0),
-    "dpo": replace(IOKD, beta_slope=0.0, anchor_weight=0.0),
+    "dpo": replace(IOKD, beta_slope=0.0, anchor_weight=0.0, decoder_trainer=_SLOW),
     "dpo, anchored": replace(IOKD, beta_slope=0.0),
-    "iokd, no anchor": replace(IOKD, anchor_weight=0.0),
+    "iokd, no anchor": replace(IOKD, anchor_weight=0.0, decoder_trainer=_SLOW),
     "iokd": IOKD,
 }
-"""The methods that train, by name; `even`, the mean vector and `raw` do not."""
+"""The methods that train, by name; `even`, the mean vector and `raw` do not.
+
+Their temperatures and anchors are those that experiments/select_distillation.py chose on validation prompts.
+"""
 
 
 class PreferenceData(NamedTuple):
@@ -122,7 +127,7 @@ def _optimiser(config: TrainerConfig, steps_per_epoch: int) -> optax.GradientTra
     def label(path: tuple, _) -> str:
         return ADAPTERS if any(getattr(entry, "key", None) == ADAPTERS for entry in path) else "decoder"
 
-    rates = {
+    rates: dict[Hashable, optax.GradientTransformation] = {
         "decoder": adamw(config.learning_rate, config.weight_decay),
         ADAPTERS: adamw(config.adapter_learning_rate, config.adapter_weight_decay),
     }
@@ -264,9 +269,15 @@ def distil(
     frozen: PyTree,
     data: PreferenceData,
     config: DistillationConfig,
+    begin: PyTree | None = None,
 ) -> tuple[PyTree, Metrics]:
-    """Train a model that starts as the reference, which is not changed; returns new parameters."""
+    """Train a model by one of the methods; returns new parameters.
+
+    Args:
+      reference: parameters of the reference model, which is not changed.
+      begin: parameters to start from; None: the reference's.
+    """
     problem = prepare(log_probs, reference, frozen, data, config)
-    state = start(key, reference, problem, config.trainer)
+    state = start(key, reference if begin is None else begin, problem, config.trainer)
     state, metrics = run(log_probs, state, problem, config.trainer, config.trainer.num_epochs)
     return state.params, metrics
