@@ -21,7 +21,9 @@ COMMANDS = {
     "optimum": "the best chains of a network for a preference, by exact search",
     "simulate": "a chain followed request by request, beside what the latency and outage formulas say",
     "intent": "the preference behind a prompt, or behind every prompt of a file",
+    "distill": "an E-LAM of your own, from labelled prompts in JSON Lines",
     "network": "look at a network, or make one from a real topology or a catalogue of services",
+    "reproduce": "one figure or table of the papers, made again",
     "compose": "from a prompt to a chain, by the trained policy, with its gap to the optimum",
 }
 USAGE_ERROR, FAULT, INTERRUPTED, BROKEN_PIPE = 2, 1, 130, 141

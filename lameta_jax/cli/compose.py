@@ -10,7 +10,7 @@ import tyro
 
 from lameta_jax.cli.common import read_network, refusing, say, shown_chain, write_json, write_table
 from lameta_jax.cli.evaluate import evaluate_chain, evaluation_rows
-from lameta_jax.cli.intent import AUTO, check_application, intent_rows, read_intent, read_prompt
+from lameta_jax.cli.intent import AUTO, intent_rows, open_reader, read_prompt
 from lameta_jax.cli.optimum import MAX_CHAINS, approximate_optimum, exact_optimum
 from lameta_jax.composition.policy_files import PolicyError, TrainedPolicy, compose_chain, load_policy
 from lameta_jax.network.chains import count_walks
@@ -28,19 +28,21 @@ class ComposeConfig:
     network: str  # network file (.yaml, .json, .graphml, .gml), or lameta-81, lameta-1k, lameta-10k
     policy: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """policy file (.safetensors); the shipped one if not given"""
-    elam: Literal["large", "small"] = "large"  # which E-LAM reads the prompt
+    elam: Literal["large", "small"] = "large"  # which E-LAM reads the prompt; with --elam-file the file says
     application: str = AUTO  # whose adapter to use; auto: the one with the nearest intents
+    elam_file: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """an E-LAM of your own, made by lameta distill; a shipped one if not given"""
     json: tyro.conf.FlagCreatePairsOff[bool] = False  # print one JSON object
 
 
 def compose(config: ComposeConfig) -> None:
     """Print the chain that the policy composes for a prompt, and how far from the best one it is."""
-    check_application(config.application)
+    reader = open_reader(config.elam, config.application, config.elam_file)
     prompt = read_prompt(config.prompt)
     with jax.enable_x64(True):  # the network and the policy first: they are quick to refuse
         scenario = read_network(config.network)
         policy = _read_policy(config.policy)
-    intent = read_intent(prompt, config.elam, config.application)
+    [intent] = reader.read([prompt], [config.application])
     with jax.enable_x64(True):
         result = compose_for(scenario, policy, intent["preference"])
     if not result["feasible"]:

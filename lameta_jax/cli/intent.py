@@ -1,9 +1,9 @@
 """`lameta intent`: from words to a preference, for one prompt or for every line of a file."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import tyro
 
@@ -19,8 +19,10 @@ class IntentConfig:
 
     prompt: tyro.conf.Positional[tuple[str, ...]] = ()
     """what the user typed; - or nothing reads it from standard input"""
-    elam: Literal["large", "small"] = "large"  # which E-LAM reads it
+    elam: Literal["large", "small"] = "large"  # which E-LAM reads it; with --elam-file the file says
     application: str = AUTO  # whose adapter to use; auto: the one with the nearest intents
+    elam_file: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """an E-LAM of your own, made by lameta distill; a shipped one if not given"""
     file: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """JSON Lines with id, prompt and optional application; - is standard input"""
     out: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
@@ -30,30 +32,57 @@ class IntentConfig:
 
 def intent(config: IntentConfig) -> None:
     """Print the preference behind a prompt, or write those behind the prompts of a file."""
-    check_application(config.application)
+    reader = open_reader(config.elam, config.application, config.elam_file)
     if config.file is not None:
         from lameta_jax.cli.intent_file import translate_file
 
         if config.prompt:
             raise BadInputError("--file and a prompt cannot both be given")
-        translate_file(config)
+        translate_file(config, reader)
         return
     if config.out is not None:
         raise BadInputError("--out needs --file")
-    result = read_intent(read_prompt(config.prompt), config.elam, config.application)
+    [result] = reader.read([read_prompt(config.prompt)], [config.application])
     if config.json:
         write_json(result)
     else:
         write_table(intent_rows(result))
 
 
-def read_intent(prompt: str, elam: str, application: str) -> dict[str, Any]:
-    """Preference behind one prompt, as the JSON output holds it."""
-    return read_intents([prompt], elam, [application])[0]
+class Reader(NamedTuple):
+    """Who reads prompts: the shipped E-LAMs of a size, or one of the user's own."""
+
+    applications: tuple[str, ...]  # what may be asked for
+    read: Callable[[Sequence[str], Sequence[str]], list[dict[str, Any]]]
+    """Preferences behind prompts as the JSON output holds them, each read for the application at its place."""
 
 
-def read_intents(prompts: Sequence[str], elam: str, applications: Sequence[str]) -> list[dict[str, Any]]:
-    """Preferences behind prompts, each read for the application at its place."""
+def open_reader(elam: str, application: str, elam_file: str | None) -> Reader:
+    """Whoever the options name; refuses an application that no E-LAM was distilled for."""
+    if elam_file is None:
+        from lameta_jax.elam.shipped import shipped_applications
+
+        known = (AUTO, *shipped_applications())
+        if application not in known:
+            raise BadInputError(f"--application: {application!r} must be one of {', '.join(known)}")
+        return Reader(known, lambda prompts, applications: _read_shipped(elam, prompts, applications))
+    if application != AUTO:
+        raise BadInputError(
+            "--application and --elam-file cannot both be given: the file is of one application"
+        )
+    from lameta_jax.elam.answering import MiniLMElam
+    from lameta_jax.elam.distilled_files import load_distilled
+    from lameta_jax.elam.model import ELAM_LAYERS
+    from lameta_jax.elam.sentence_encoder import SentenceEncoder
+    from lameta_jax.elam.weights import WeightsError
+
+    with refusing(WeightsError):
+        distilled = load_distilled(elam_file)
+        own = MiniLMElam(distilled, SentenceEncoder(ELAM_LAYERS[distilled.name]))
+    return Reader((AUTO, own.application), lambda prompts, _: _read_own(own, prompts))
+
+
+def _read_shipped(elam: str, prompts: Sequence[str], applications: Sequence[str]) -> list[dict[str, Any]]:
     from lameta_jax.elam.shipped import answer_shipped
     from lameta_jax.elam.weights import WeightsError
     from lameta_jax.intents.translator import read_answer
@@ -65,6 +94,12 @@ def read_intents(prompts: Sequence[str], elam: str, applications: Sequence[str])
         translation_fields(read_answer(answer.text, model.mean_preference), elam, answer.application)
         for answer, model in answers
     ]
+
+
+def _read_own(own: Any, prompts: Sequence[str]) -> list[dict[str, Any]]:
+    from lameta_jax.intents.translator import translate
+
+    return [translation_fields(found, own.name, own.application) for found in translate(own, prompts)]
 
 
 def translation_fields(translation: Any, elam: str, application: str) -> dict[str, Any]:
@@ -88,15 +123,6 @@ def intent_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     if result["failed"]:
         rows.append(("failed", "no answer could be read: this is the mean preference of the application"))
     return rows
-
-
-def check_application(name: str) -> None:
-    """Refuses an application that no E-LAM was distilled for."""
-    from lameta_jax.elam.shipped import shipped_applications
-
-    known = (AUTO, *shipped_applications())
-    if name not in known:
-        raise BadInputError(f"--application: {name!r} must be one of {', '.join(known)}")
 
 
 def read_prompt(words: Sequence[str]) -> str:

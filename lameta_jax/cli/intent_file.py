@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from lameta_jax.cli.common import BadInputError, is_same_file, one_line, say, write_json
-from lameta_jax.cli.intent import AUTO, read_intents, readable
+from lameta_jax.cli.intent import AUTO, Reader, readable
 
 if TYPE_CHECKING:
     from lameta_jax.cli.intent import IntentConfig
 
-BATCH_SIZE = 256
+BATCH_SIZE = 2048
+FLUSH_LINES = 256
 MAX_LINE_BYTES = 16_000_000
 
 
@@ -27,7 +28,7 @@ class _Query(NamedTuple):
     error: str | None = None
 
 
-def translate_file(config: "IntentConfig") -> None:
+def translate_file(config: "IntentConfig", reader: Reader) -> None:
     """Write one JSON object per line of the file, in order, and say how many could not be used."""
     file, out = str(config.file), config.out
     if out is not None and file != "-" and is_same_file(file, out):
@@ -36,14 +37,14 @@ def translate_file(config: "IntentConfig") -> None:
     with ExitStack() as stack:
         source = sys.stdin.buffer if file == "-" else stack.enter_context(_open("--file", file, "rb"))
         sink = sys.stdout if out is None else stack.enter_context(_open("--out", out, "w"))
-        for result in translate_lines(source, config.elam, config.application):
+        for result in translate_lines(source, reader, config.application):
             lines += 1
             failures += result.get("failed", False)
             if "error" in result:
                 errors += 1
                 say(f"{file}: line {lines}: {result['error']}")
             write_json(result, sink)
-            if lines % BATCH_SIZE == 0:
+            if lines % FLUSH_LINES == 0:
                 sink.flush()
     summary = {"lines": lines, "failed": failures, "errors": errors, "out": out}
     if config.json and out is not None:
@@ -51,19 +52,27 @@ def translate_file(config: "IntentConfig") -> None:
     say(f"{lines} lines: {failures} translations failed, {errors} lines could not be used")
 
 
-def translate_lines(source: IO[bytes], elam: str, application: str) -> Iterator[dict[str, Any]]:
+def translate_lines(source: IO[bytes], reader: Reader, application: str) -> Iterator[dict[str, Any]]:
     """What each line means, in order; `{"id": …, "error": …}` for one that cannot be used."""
-    from lameta_jax.elam.shipped import shipped_applications
-
-    known = (AUTO, *shipped_applications())
-    queries = (_parse(line, application, known) for line in _lines(source))
-    while batch := list(islice(queries, BATCH_SIZE)):
+    queries = (_parse(line, application, reader.applications) for line in _lines(source))
+    while batch := _batch(queries):
         usable = [query for query in batch if query.error is None]
         prompts, applications = [query.prompt for query in usable], [query.application for query in usable]
-        results = iter(read_intents(prompts, elam, applications))
+        results = iter(reader.read(prompts, applications))
         for query in batch:
             found = next(results) if query.error is None else {"error": query.error}
             yield {"id": query.id} | found
+
+
+def _batch(queries: Iterator[_Query]) -> list[_Query]:
+    """The next queries: enough to fill batches of equal length, and no more than memory should hold."""
+    batch, size = [], 0
+    for query in islice(queries, BATCH_SIZE):
+        batch.append(query)
+        size += len(query.prompt)
+        if size > MAX_LINE_BYTES:
+            break
+    return batch
 
 
 def _parse(line: bytes | None, application: str, known: Iterable[str]) -> _Query:

@@ -1,5 +1,6 @@
 """The training of stage 1: from encoded data sets to distilled E-LAMs and what they read (LAMeTA Sec. IV-B)."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -7,7 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from lameta_jax.distillation.train import METHODS, DistillationConfig, Metrics, PreferenceData, distil
+from lameta_jax.distillation.train import (
+    METHODS,
+    DistillationConfig,
+    Metrics,
+    PreferenceData,
+    distil,
+)
 from lameta_jax.elam.model import (
     ELAM_LAYERS,
     Distilled,
@@ -30,8 +37,13 @@ from lameta_jax.pipeline.intents import ApplicationData, IntentConfig, Labelled,
 MAX_TRAINING_TOKENS = 64  # of a prompt; one in a hundred is longer and is cut, in training only
 EVALUATION_TOKENS = 128  # longer than any prompt of the corpus
 
+Train = Callable[..., tuple[PyTree, Metrics]]
+"""Who trains: `distil`, or what takes and gives the same, such as a trainer that can be interrupted."""
 
-def distil_raw(key: Array, name: str, history: Labelled, config: IntentConfig) -> Distilled:
+
+def distil_raw(
+    key: Array, name: str, history: Labelled, config: IntentConfig, train: Train = distil
+) -> Distilled:
     """The E-LAM before distillation: its decoder has learned the task from the history of all applications."""
     levels = history.levels[:, : ELAM_LAYERS[name] + 1]
     scaling = fit_scaling(levels)
@@ -43,18 +55,24 @@ def distil_raw(key: Array, name: str, history: Labelled, config: IntentConfig) -
         rejected=jnp.zeros((len(levels), 0, 4), dtype=int),
     )
     method = METHODS["sft"].with_trainer(config.pretraining)
-    params, _ = distil(log_probs_function(name), key, {"decoder": decoder}, None, data, method)
+    params, _ = train(log_probs_function(name), key, {"decoder": decoder}, None, data, method)
     raw = Distilled(name, "", params["decoder"], {}, scaling, history.preferences.mean(axis=0), np.zeros(0))
     return raw._replace(centroid=_centroid(raw, history))
 
 
 def distil_decoder(
-    key: Array, raw: Distilled, application: ApplicationData, history: Labelled, method: DistillationConfig
+    key: Array,
+    raw: Distilled,
+    application: ApplicationData,
+    history: Labelled,
+    method: DistillationConfig,
+    train: Train = distil,
 ) -> tuple[Distilled, Metrics]:
     """Distil a raw E-LAM for one application by any method; its encoder stays frozen."""
     features = jnp.asarray(features_of(raw, application.training.levels))
     data = preference_data(key, features, application.training.preferences, history.preferences, method)
-    params, metrics = distil(log_probs_function(raw.name), key, {"decoder": raw.params}, None, data, method)
+    method = method.with_trainer(method.decoder_trainer)
+    params, metrics = train(log_probs_function(raw.name), key, {"decoder": raw.params}, None, data, method)
     return _distilled(raw, application, params), metrics
 
 
@@ -71,9 +89,10 @@ def elam_trunk(encoder: SentenceEncoder, name: str, group: Labelled) -> TrunkSta
 
 
 class FineTuning(NamedTuple):
-    """What `distil` needs to fine-tune an E-LAM: a reference with untrained adapters, the frozen rest, the data."""
+    """What `distil` needs to fine-tune an E-LAM."""
 
-    reference: PyTree
+    reference: PyTree  # the raw model, with untrained adapters
+    begin: PyTree  # its decoder distilled already: fine-tuning the encoder under a raw one would unlearn what it knows
     frozen: Frozen
     data: PreferenceData
 
@@ -81,23 +100,28 @@ class FineTuning(NamedTuple):
 def fine_tuning(
     key: Array,
     raw: Distilled,
+    application: ApplicationData,
+    history: Labelled,
+    method: DistillationConfig,
     encoder: SentenceEncoder,
     states: TrunkStates,
-    training: Float[np.ndarray, "samples 4"],
-    history: Float[np.ndarray, "history 4"],
-    method: DistillationConfig,
+    train: Train = distil,
 ) -> FineTuning:
-    """Low-rank adapters in the last encoder layer learn together with the decoder.
+    """Low-rank adapters in the last encoder layer learn together with the decoder, which has learned alone before.
 
     Args:
       states: of the training prompts, see `training_states`.
-      training: their preferences.
-      history: the preferences that contrastive answers are taken from.
     """
-    key_adapters, key_data = jax.random.split(key)
-    reference = {"decoder": raw.params, "adapters": new_adapters(key_adapters, raw.name, encoder)}
-    frozen = Frozen(encoder_params(encoder, raw.name), jax.tree.map(jnp.asarray, raw.scaling))
-    return FineTuning(reference, frozen, preference_data(key_data, states, training, history, method))
+    key_decoder, key_adapters, key_data = jax.random.split(key, 3)
+    decoder, _ = distil_decoder(key_decoder, raw, application, history, method, train)
+    adapters = new_adapters(key_adapters, raw.name, encoder)
+    preferences = application.training.preferences
+    return FineTuning(
+        reference={"decoder": raw.params, "adapters": adapters},
+        begin={"decoder": decoder.params, "adapters": adapters},
+        frozen=Frozen(encoder_params(encoder, raw.name), jax.tree.map(jnp.asarray, raw.scaling)),
+        data=preference_data(key_data, states, preferences, history.preferences, method),
+    )
 
 
 def fine_tune(
@@ -108,11 +132,13 @@ def fine_tune(
     method: DistillationConfig,
     encoder: SentenceEncoder,
     states: TrunkStates,
+    train: Train = distil,
 ) -> tuple[Distilled, Metrics]:
     """Distil a raw E-LAM for one application by any method, fine-tuning its encoder's last layer too."""
-    preferences = application.training.preferences
-    reference, frozen, data = fine_tuning(key, raw, encoder, states, preferences, history.preferences, method)
-    params, metrics = distil(log_probs_function(raw.name), key, reference, frozen, data, method)
+    reference, begin, frozen, data = fine_tuning(
+        key, raw, application, history, method, encoder, states, train
+    )
+    params, metrics = train(log_probs_function(raw.name), key, reference, frozen, data, method, begin)
     return _distilled(raw, application, params), metrics
 
 
