@@ -16,7 +16,8 @@ from lameta_jax.elam.weights import WeightsError, find_minilm, load_encoder, rea
 from lameta_jax.functional import functionalize
 
 MAX_TOKENS = 256  # longer prompts are cut, as sentence-transformers does for this model
-BUCKETS = (16, 32, 48, 64, 128, MAX_TOKENS)  # lengths that prompts are padded to: one compilation each
+# Lengths that prompts are padded to: one compilation each, and fine where most prompts are.
+BUCKETS = (16, 24, 32, 40, 48, 64, 96, 128, MAX_TOKENS)
 BATCH = 32  # prompts encoded at a time; fewer where they are long
 BATCH_TOKENS = 2048
 _NOT_WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

@@ -27,7 +27,7 @@ class IntentConfig:
     # application, and cross-validation wants them all (experiments/select_distillation.py).
     target: int = 1000
     pretraining: TrainerConfig = DECODER_ALONE  # of the raw E-LAM
-    method: DistillationConfig = IOKD.with_trainer(DECODER_ALONE)  # where the encoder stays frozen
+    method: DistillationConfig = IOKD
 
 
 class Labelled(NamedTuple):
