@@ -4,7 +4,8 @@
 
 Every trained method starts from the same raw E-LAM of a seed and learns from the same D_IoKD with the hyperparameters
 that experiments/select_distillation.py chose on validation prompts. "frozen" trains the decoder only; "LoRA" fine-tunes
-the encoder's last layer too. Intervals are 95% t intervals over seeds; comparisons are paired by seed, and beside them
+the encoder's last layer too. "raw" has read all of the history, 75 prompts of the application among it; "raw, of other
+applications" has not. Intervals are 95% t intervals over seeds; comparisons are paired by seed, and beside them
 by test prompt, which also carries the chance of having drawn these 40 prompts.
 """
 
@@ -24,7 +25,7 @@ from lameta_jax.intents.teacher import RecordedTeacher
 from lameta_jax.pipeline.rows import yardstick_rows
 
 FROZEN = ("sft", "dpo", "dpo, anchored", "iokd, no anchor", "iokd")
-LORA = ("dpo", "iokd", "dpo, anchored", "sft")
+LORA = ("dpo", "iokd")
 FIELDS = ("mse", "mae", "failure_rate", "reward_margin", "reward_accuracy", "calibration_error")
 PAPER = {  # Sec. VI-B: MSE of the raw models, and by how much IoKD is below DPO
     "raw MSE, large": {"multimedia": 0.0234, "qa": 0.0282},
@@ -43,6 +44,8 @@ def measure_all(study: Study, seeds: list[int]) -> dict[tuple[str, str, str], li
     cells = [(seed, size, name) for seed in seeds for size in ELAM_LAYERS for name in BENCHMARKS]
     for place in cells:
         measure(Cell(*place, "raw"), lambda place=place: study.raw(*place[:2]))
+        cell = Cell(*place, "raw, of other applications")
+        measure(cell, lambda cell=cell: study.raw_of_others(cell))
         for method in FROZEN:
             cell, config = Cell(*place, f"{method}, frozen"), METHODS[method]
             measure(cell, lambda cell=cell, config=config: study.frozen(cell, config))
@@ -95,13 +98,19 @@ def main() -> None:
         ship(study)
     seeds = list(range(options.seeds))
     runs = measure_all(study, seeds)
-    pairs = [("iokd", "raw"), ("iokd", "dpo"), ("iokd", "dpo, anchored"), ("iokd", "sft")]
+    pairs = [
+        ("iokd", "raw"),
+        ("iokd", "raw, of other applications"),
+        ("iokd", "dpo"),
+        ("iokd", "dpo, anchored"),
+        ("iokd", "sft"),
+    ]
     methods, comparisons = {}, {}
     for (size, name, label), found in runs.items():
         methods.setdefault(name, {}).setdefault(size, {})[label] = summary(found)
         for method, other in pairs:
             for encoder in ("frozen", "LoRA"):
-                rival = "raw" if other == "raw" else f"{other}, {encoder}"
+                rival = other if other.startswith("raw") else f"{other}, {encoder}"
                 if label == f"{method}, {encoder}" and (size, name, rival) in runs:
                     comparisons[f"{name} {size}: {label} - {rival}"] = comparison(
                         found, runs[size, name, rival]

@@ -1,9 +1,11 @@
 """The README keeps its promises: its network, its commands, its code and its links."""
 
+import contextlib
 import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lameta_jax.cli import main
@@ -46,6 +48,26 @@ def test_python_prints_what_the_readme_shows(folder, capsys):
     [code], [output] = blocks("python"), blocks("text")
     exec(compile(code, "README.md", "exec"), {})
     assert capsys.readouterr().out == output
+
+
+def test_code_that_needs_a_server_runs_against_a_recorded_one(folder, monkeypatch):
+    # The encoder and the teacher are replaced: 5 records ask for nothing when 5 suffice.
+    import lameta_jax.elam.sentence_encoder as encoders
+    import lameta_jax.intents.http_teacher as teachers
+    from lameta_jax.intents.corpus import format_records, load_history, read_records
+    from lameta_jax.intents.teacher import RecordedTeacher
+
+    class Blind:
+        def levels(self, prompts):
+            return np.random.default_rng(0).normal(size=(len(prompts), 7, 384))
+
+    monkeypatch.setattr(encoders, "SentenceEncoder", Blind)
+    monkeypatch.setattr(teachers, "HttpTeacher", lambda path: contextlib.nullcontext(RecordedTeacher()))
+    (folder / "my.jsonl").write_text(format_records(load_history()[:5]))
+    [code] = blocks("py")
+    exec(compile(code.replace("target=500", "target=5"), "README.md", "exec"), {})
+    assert read_records(folder / "more.jsonl")[:5] == load_history()[:5]
+    assert (folder / "more.statistics.json").is_file()
 
 
 def test_links_and_files_exist():

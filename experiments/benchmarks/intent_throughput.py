@@ -24,6 +24,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import report, write_results
 
+from lameta_jax.cli.intent import AUTO, open_reader  # noqa: E402
 from lameta_jax.cli.intent_file import translate_lines
 from lameta_jax.elam.weights import find_minilm
 from lameta_jax.intents.corpus import load_history
@@ -44,8 +45,9 @@ def lines_of(texts: list[str]) -> io.BytesIO:
 
 
 def read_file(texts: list[str], size: str) -> float:
-    source, started = lines_of(texts), time.perf_counter()
-    found = [json.dumps(result) for result in translate_lines(source, size, "auto")]
+    reader, source = open_reader(size, AUTO, None), lines_of(texts)
+    started = time.perf_counter()
+    found = [json.dumps(result) for result in translate_lines(source, reader, AUTO)]
     assert len(found) == len(texts)
     return time.perf_counter() - started
 
