@@ -63,6 +63,12 @@ class Study:
             self._raw[seed, size] = distil_raw(jax.random.key(seed), size, self.data.history, self.config)
         return self._raw[seed, size]
 
+    def raw_of_others(self, cell: Cell) -> Distilled:
+        """A raw E-LAM that has read nothing of the application: the rest of the history alone."""
+        history = self.data.history
+        others = np.flatnonzero([record.application != cell.application for record in history.records])
+        return distil_raw(jax.random.key(cell.seed), cell.size, history.take(others), self.config)
+
     def frozen(
         self, cell: Cell, method: DistillationConfig, part: ApplicationData | None = None
     ) -> Distilled:
