@@ -55,7 +55,9 @@ def error_bars(path: Path, methods: dict, yardsticks: dict, titles: Mapping[str,
         for panel, (name, found) in zip(row, methods.items(), strict=True):
             rows = [found[size].get(label) for label in labels]
             colours = [COLOURS[2] if label.startswith("iokd") else COLOURS[0] for label in labels]
-            colours[0] = FAINT
+            colours = [
+                FAINT if label.startswith("raw") else c for label, c in zip(labels, colours, strict=True)
+            ]
             for place, (cell, colour) in enumerate(zip(rows, colours, strict=True)):
                 if cell is not None:
                     mse = cell["mse"]
@@ -63,7 +65,13 @@ def error_bars(path: Path, methods: dict, yardsticks: dict, titles: Mapping[str,
                     panel.barh(
                         place, mse["mean"], xerr=error, color=colour, height=0.7, error_kw={"linewidth": 1}
                     )
-                    panel.annotate(f" {mse['mean']:.4f}", (mse["high"], place), va="center", fontsize=7)
+                    panel.annotate(
+                        f" {mse['mean']:.4f}",
+                        (mse["high"], place),
+                        va="center",
+                        fontsize=7,
+                        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+                    )
             for yardstick, style in (("linear probe", ":"), ("teacher", "--")):
                 [value] = [line["mse"] for line in yardsticks[name] if line["method"] == yardstick]
                 panel.axvline(value, color=INK, linestyle=style, linewidth=1, label=yardstick)

@@ -38,6 +38,7 @@ them: the <b>optimum</b>. It tells how much any method leaves on the table, its 
 
 METHOD_NOTES = {
     "even": "all four factors taken to matter alike, whatever the user says",
+    "mean vector": "what users of the application want on average, whatever this one says",
     "linear probe": "ridge regression on sentence embeddings: what any E-LAM should beat",
     "raw": "the E-LAM before IoKD, trained on general history only",
     "iokd": "the E-LAM after learning from the C-LAM, in two sizes",

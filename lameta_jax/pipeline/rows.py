@@ -48,10 +48,11 @@ def elam_error(distilled: Distilled, test: Labelled) -> TranslationError:
 
 
 def yardstick_rows(application: ApplicationData, history: Labelled, teacher: Teacher) -> list[Row]:
-    """What the E-LAMs stand beside: even vector, linear probe, the large model itself, the annotators' noise."""
+    """What the E-LAMs stand beside: even and mean vector, linear probe, the large model itself, annotators' noise."""
     test, training = application.test, application.training
     actual = test.preferences
     even = np.broadcast_to(np.array(EVEN), actual.shape)
+    mean = np.broadcast_to(training.preferences.mean(axis=0), actual.shape)
     probe = ridge_probe(
         sentence_embeddings(np.concatenate([history.levels, training.levels])),
         np.concatenate([history.preferences, training.preferences]),
@@ -61,6 +62,7 @@ def yardstick_rows(application: ApplicationData, history: Labelled, teacher: Tea
     annotations = np.array([record.annotations for record in test.records])
     return [
         error_row("even", None, translation_error(even, actual)),
+        error_row("mean vector", None, translation_error(mean, actual)),
         error_row("linear probe", None, translation_error(probe, actual)),
         error_row("teacher", None, translation_error(taught.preferences, actual, taught.failed.tolist())),
         error_row("annotator noise floor", None, annotator_noise_floor(annotations)),
