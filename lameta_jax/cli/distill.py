@@ -1,6 +1,5 @@
 """`lameta distill`: from labelled prompts to an E-LAM of one's own, in steps that can be interrupted."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from lameta_jax.intents.corpus import (
     BENCHMARKS,
     CorpusError,
     Record,
-    format_records,
+    digest,
     load_benchmark,
     load_history,
     prompts_of,
@@ -102,6 +101,8 @@ def distill(config: DistillConfig) -> None:
         errors = validation_errors(encoder, elams, split) if split.validation else {}
         write_whole(out, lambda draft: save_distilled(draft, elams.distilled, purpose))
         trainer.discard()
+    if errors and errors["distilled"].mse >= errors["raw"].mse:
+        say("on the records held out, the E-LAM is no better than before distillation: more records may help")
     summary = _summary(config, own, split, elams.distilled.application, errors)
     if config.json:
         write_json(summary)
@@ -155,14 +156,10 @@ def _purpose(
         "--seed": str(config.seed),
         "--decoder-only": str(config.decoder_only),
         "--validation": str(config.validation),
-        "corpus": _digest(records),
-        "history": _digest(history),
+        "corpus": digest(records),
+        "history": digest(history),
         "version of lameta": __version__,
     }
-
-
-def _digest(records: Sequence[Record]) -> str:
-    return hashlib.sha256(format_records(records).encode()).hexdigest()
 
 
 def _warn_of_test_prompts(records: Sequence[Record]) -> None:

@@ -61,7 +61,7 @@ def records_of(records: Sequence[Record], application: str | None, place: str) -
     if not records:
         raise CorpusError(f"{place}: no records")
     if application is None and len(names) > 1:
-        raise CorpusError(f"{place}: several applications ({', '.join(names)}), name one")
+        raise CorpusError(f"{place}: several applications, name one of {', '.join(names)}")
     if application is not None and application not in names:
         raise CorpusError(f"{place}: no records of application {application!r}; there are {', '.join(names)}")
     wanted = names[0] if application is None else application

@@ -25,11 +25,11 @@ def start(*arguments, **options):
 def test_help_lists_every_command_in_one_line(lameta):
     run = lameta("--help")
     assert run.code == 0 and run.err == ""
-    for command in ("demo", "evaluate", "optimum", "network", "intent", "compose"):
+    for command in ("demo", "evaluate", "optimum", "network", "intent", "distill", "compose"):
         assert sum(line.split()[:1] == [command] for line in run.out.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["evaluate", "optimum", "intent", "compose"])
+@pytest.mark.parametrize("command", ["evaluate", "optimum", "intent", "distill", "compose"])
 def test_every_command_explains_its_options(lameta, command):
     run = lameta(command, "--help")
     assert run.code == 0 and "--json" in run.out and run.err == ""
