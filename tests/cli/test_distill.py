@@ -200,6 +200,22 @@ def test_every_method_can_be_asked_for():
     assert set(get_type_hints(DistillConfig)["method"].__args__) == set(METHOD_OPTIONS)
 
 
+def test_every_option_says_how_it_is_made():
+    config = DistillConfig(
+        corpus="a", out="b", elam="small", method="dpo-anchored", epochs=9, seed=5, validation=0.3
+    )
+    dpo = METHODS["dpo, anchored"]
+    expected = OwnElamConfig(
+        elam="small", method=replace(dpo, trainer=replace(dpo.trainer, num_epochs=9)), validation=0.3, seed=5
+    )
+    assert command._own_config(config) == expected
+    alone = replace(dpo, decoder_trainer=replace(dpo.decoder_trainer, num_epochs=9))
+    assert command._own_config(replace(config, decoder_only=True)) == replace(
+        expected, method=alone, decoder_only=True
+    )
+    assert command._own_config(DistillConfig(corpus="a", out="b")) == OwnElamConfig()
+
+
 def test_benchmark_prompts_are_in_no_default_and_told_where_they_are_given(capsys):
     command._warn_of_test_prompts(load_history() + load_benchmark("qa").demonstrations)
     assert capsys.readouterr().err == ""
