@@ -111,7 +111,7 @@ def learning_curves(path: Path, curves: dict, titles: Mapping[str, str]) -> None
 def ablation_bars(path: Path, studies: Mapping[str, Mapping[str, dict]], names: Sequence[str]) -> None:
     """Change of the test MSE against the default, one panel per ablation, paired by seed."""
     figure = Figure(figsize=(11, 2.4 * ((len(studies) + 2) // 3) + 0.6), layout="constrained")
-    panels = figure.subplots((len(studies) + 2) // 3, 3, squeeze=False).flat
+    panels = figure.subplots((len(studies) + 2) // 3, 3, squeeze=False).ravel()
     for panel, (study, options) in zip(panels, studies.items(), strict=False):
         for offset, (name, colour) in enumerate(zip(names, COLOURS, strict=False)):
             rows = [option[name]["difference"] for option in options.values()]
@@ -123,8 +123,8 @@ def ablation_bars(path: Path, studies: Mapping[str, Mapping[str, dict]], names: 
         panel.set_yticks(range(len(options)), list(options), fontsize=8)
         panel.set_title(study, fontsize=9)
         panel.ticklabel_format(axis="x", scilimits=(-3, -3))
-    for panel in list(panels):
+    for panel in panels[len(studies) :]:
         panel.set_visible(False)
-    figure.axes[0].legend(fontsize=8)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(names))
     figure.suptitle("Change of the test MSE against the default (right: worse), 95% intervals", **SUPTITLE)
     save(figure, path)

@@ -27,12 +27,10 @@ LOSSES: dict[str, dict[str, DistillationConfig]] = {
     "beta_base of (32)": {f"{value}": replace(IOKD, beta_base=value) for value in (0.03, 0.3, 1.0)},
     "k of (25)": {f"{value}": replace(IOKD, num_rejected=value) for value in (1, 2, 8)},
     "contrastive answers": {"random": replace(IOKD, negatives="random")},
-    "weight of the likelihood": {
-        f"{value}": replace(IOKD, anchor_weight=value) for value in (0.0, 0.03, 1.0)
-    },
+    "weight of the likelihood": {f"{value}": replace(IOKD, anchor_weight=value) for value in (0.0, 0.1, 1.0)},
     "label smoothing": {f"{value}": replace(IOKD, label_smoothing=value) for value in (0.1, 0.3)},
 }
-SIMILARITIES = {"all of the history": -1.0, "+0.1": 0.1, "+0.2": 0.2, "none of the history": 2.0}
+SIMILARITIES = {"all of the history": -1.0, "+0.1": 0.1, "none of the history": 2.0}
 
 
 def with_reasoning(study: Study, part: ApplicationData) -> ApplicationData:
