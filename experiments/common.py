@@ -12,8 +12,9 @@ import jax.numpy as jnp
 
 from lameta_jax.statistics import mean_interval
 
-RESULTS = Path(__file__).parent / "results"
-RUNS = Path(__file__).parents[1] / "runs"  # what a study keeps to be resumed
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "experiments" / "results"
+RUNS = ROOT / "runs"  # what a study keeps to be resumed
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "jraph", "distrax")
 
 
@@ -24,7 +25,7 @@ def write_results(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     made_by = {
-        "command": "python " + " ".join(["experiments/" + Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join(["python", _script(), *sys.argv[1:]]),
         "seeds": seeds,
         "versions": {"python": platform.python_version()}
         | {item: metadata.version(item) for item in PACKAGES},
@@ -34,6 +35,12 @@ def write_results(
     }
     path.write_text(json.dumps({"made_by": made_by, **results}, indent=1) + "\n")
     return path
+
+
+def _script() -> str:
+    """The running program, relative to the root of the repository."""
+    path = Path(sys.argv[0]).resolve()
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
 
 
 def interval(values) -> dict[str, float]:

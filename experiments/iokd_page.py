@@ -65,15 +65,16 @@ def findings() -> str:
   nothing that can be seen. Supervised fine-tuning alone, the anchor without (31), is better for multimedia; for qa it
   is worse with the large E-LAM, and no different with the small one.
 - **Why:** plain DPO ends with by far the highest reward accuracy and hardly less error than the raw model. The
-  contrastive answers (25) are the farthest preferences of the history, and easy to tell from the right one; what is
-  hard is to tell it from its neighbours, and of those only the likelihood speaks. Answers here are four numbers with
-  an order, unlike free text.
+  contrastive answers (25) are the farthest preferences of the history, and easy to tell from the right one (random
+  ones do as well); what is hard is to tell it from its neighbours, and of those only the likelihood speaks. Answers
+  here are four numbers with an order, unlike free text.
 - **The aim of {TARGET} of the raw model's error** is missed against a raw model that has read 75 labelled prompts of
   the very application among the 600 of its history. Against one that has read other applications only, which is
   closer to the raw models of the paper, IoKD's error is {min(share):.2f} to {max(share):.2f} of it.
 - **What limits the rest** is the encoder. A linear probe on its sentence embeddings, trained on all the data, has MSE
-  {probes}. Adapters in the encoder's last layer (LoRA) change the error by less than its interval, and the curves of
-  Fig. 7 are nearly flat at their end. The C-LAM itself is at the annotators' noise floor, so the prompts say more."""
+  {probes}. Adapters in the encoder's last layer (LoRA) change the error by less than its
+  interval, and the curves of Fig. 7 are nearly flat at their end. The C-LAM itself is at the annotators' noise floor,
+  so the prompts say more."""
 
 
 def fig5() -> str:

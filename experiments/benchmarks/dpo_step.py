@@ -1,7 +1,8 @@
 """Time of one weighted-DPO step on a small Qwen2 with LoRA: this package beside TRL's DPOTrainer with PEFT.
 
 Needs the extra `bench`. Same random weights, same adapters at the start, same pairs, batch size, optimiser (AdamW
-without decay or clipping), float32, same threads; the losses of the first steps must agree, or nothing is written.
+without decay, gradients clipped at norm 1, cosine schedule), float32, same threads; the losses of the first steps must
+agree, or nothing is written.
 
 What each does in a step:
 - lameta_jax: one pass over one sequence per prompt that holds the prompt once and both answers, logits for answer
@@ -10,11 +11,12 @@ What each does in a step:
   answer tokens alone (its fused head), reference log-probabilities from `precompute_ref_log_probs=True`; it also logs
   entropy, accuracy and mean logits.
 - TRL: the same with `precompute_ref_log_probs=False`, its default: another pass without gradient in every step.
-TRL's time is that of `training_step` plus the optimiser, without data loading. Gradient checkpointing, which TRL has on
-by default, is off everywhere. All take turns, batch by batch; medians over all steps are compared.
+Our time is that of `run` on one batch, TRL's that of `training_step`, clipping and the optimiser, without data loading.
+Gradient checkpointing, which TRL has on by default, is off everywhere. All take turns, batch by batch; medians over all
+steps are compared.
 
-All use as many threads as the process may use cores. Where other programs share the machine, pin the process to one
-core (`taskset -c 0`): with more, threads that wait for each other make the times worthless.
+Every number of threads is measured in a process of its own that may use that many cores. Where other programs share
+the machine, believe the times of one thread alone: more threads wait for each other.
 
 Writes experiments/results/dpo_step.json.
 """
@@ -25,25 +27,30 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from importlib import metadata
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+import tyro
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from common import report, write_results  # noqa: E402 the folder above
+from common import RESULTS, report, write_results  # noqa: E402 the folder above
 
-from lameta_jax.distillation.causal import (  # noqa: E402
-    Batch,
-    CausalConfig,
-    TextPairs,
-    make_train_step,
-    reference_log_probs,
+from lameta_jax.distillation.causal import PADDING, CausalInputs, causal_log_probs  # noqa: E402
+from lameta_jax.distillation.train import (  # noqa: E402
+    METHODS,
+    PreferenceData,
+    TrainerConfig,
+    prepare,
+    run,
+    start,
 )
 from lameta_jax.elam.chat import LENGTH_STEP, pad  # noqa: E402
 from lameta_jax.elam.lora import LoRAConfig, add_lora, split_adapters  # noqa: E402
@@ -51,8 +58,8 @@ from lameta_jax.elam.qwen2_weights import load_qwen2  # noqa: E402
 from lameta_jax.functional import functionalize  # noqa: E402
 
 VOCABULARY, HIDDEN, LAYERS, HEADS, KV_HEADS, INTERMEDIATE = 8192, 256, 8, 8, 2, 1024
-RANK, ALPHA, BETA, LEARNING_RATE = 8, 16.0, 0.1, 1e-3
-BATCH_SIZE, BATCHES, ROUNDS = 8, 3, 4
+RANK, ALPHA, BETA, LEARNING_RATE, MAX_GRADIENT_NORM = 8, 16.0, 0.1, 1e-3, 1.0
+BATCH_SIZE, BATCHES = 8, 3
 # lengths in tokens: what the intents need, and the other extreme, answers longer than their prompts
 WORKLOADS = {"intents": ((40, 96), (9, 13)), "long answers": ((32, 64), (65, 96))}
 LINEARS = {
@@ -64,6 +71,22 @@ LINEARS = {
     "up": "mlp.up_proj",
     "down": "mlp.down_proj",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is measured."""
+
+    threads: tuple[int, ...] = (1, 2)  # one measurement for each number
+    rounds: int = 4  # over all batches, timed; one more before them is not
+    out: Path = RESULTS  # folder for the results file
+
+    def __post_init__(self):
+        cores = len(os.sched_getaffinity(0))
+        if not self.threads or not all(1 <= count <= cores for count in self.threads):
+            raise SystemExit(f"--threads: between 1 and the {cores} cores that the process may use")
+        if self.rounds < 1:
+            raise SystemExit(f"--rounds: {self.rounds} must be at least 1")
 
 
 class Pair(NamedTuple):
@@ -110,13 +133,13 @@ def write_model(folder: str) -> None:
     Qwen2ForCausalLM(config).save_pretrained(folder)
 
 
-def trl_contender(folder: str, pairs: list[Pair], precompute: bool) -> tuple[Contender, dict]:
+def trl_contender(folder: str, pairs: list[Pair], num_steps: int, precompute: bool) -> tuple[Contender, dict]:
     """TRL's trainer and the adapters that it starts from."""
     import torch
     from datasets import Dataset
     from peft import LoraConfig
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+    from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM, get_cosine_schedule_with_warmup
     from trl import DPOConfig, DPOTrainer
 
     special = {"pad_token": "<pad>", "eos_token": "<end>", "unk_token": "<unknown>"}  # tokens 0, 1 and 2
@@ -172,17 +195,20 @@ def trl_contender(folder: str, pairs: list[Pair], precompute: bool) -> tuple[Con
     ]
     trained = [value for value in model.parameters() if value.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=LEARNING_RATE, weight_decay=0.0)
+    schedule = get_cosine_schedule_with_warmup(optimiser, 0, num_steps)
 
     def step(number: int) -> float:
         optimiser.zero_grad()
         loss = trainer.training_step(model, dict(batches[number % len(batches)]))
+        torch.nn.utils.clip_grad_norm_(trained, MAX_GRADIENT_NORM)
         optimiser.step()
+        schedule.step()
         return float(loss)
 
     return Contender(step, {"prepare": seconds}), adapters
 
 
-def our_contender(folder: str, pairs: list[Pair], start: dict) -> Contender:
+def our_contender(folder: str, pairs: list[Pair], num_steps: int, initial: dict) -> Contender:
     """This package, from TRL's adapters."""
     model = load_qwen2(folder)
     config = LoRAConfig(rank=RANK, alpha=ALPHA, targets=r"layers\..*")
@@ -193,54 +219,62 @@ def our_contender(folder: str, pairs: list[Pair], start: dict) -> Contender:
         for part in name.split("."):
             tree = tree[part]
         for ours, theirs in (("lora_a", "lora_A"), ("lora_b", "lora_B")):
-            values = [start[f"layers.{layer}.{place}.{theirs}.default.weight"].T for layer in range(LAYERS)]
+            values = [initial[f"layers.{layer}.{place}.{theirs}.default.weight"].T for layer in range(LAYERS)]
             tree[ours] = jnp.asarray(np.stack(values))
-    longest = max(len(pair.prompt) for pair in pairs)
-    prompts = pad([pair.prompt for pair in pairs], -(-longest // LENGTH_STEP) * LENGTH_STEP, left=True)
-    said = [[*answer, 1] for pair in pairs for answer in (pair.chosen, pair.rejected)]
-    answers = pad(said, max(map(len, said)), left=False)
-    shape = (len(pairs), 2, -1)
-    beta = jnp.full(len(pairs), BETA)
-    tokens = (*prompts, answers.ids.reshape(shape), answers.mask.reshape(shape))
-    data = TextPairs(*map(jnp.asarray, tokens), beta)
-    started = time.perf_counter()
-    reference = jax.block_until_ready(
-        reference_log_probs(functionalize(model)[0], base, data, batch_size=BATCH_SIZE)
+    trainer = TrainerConfig(
+        num_epochs=num_steps,
+        batch_size=None,  # an epoch is one step on what `run` is given, here a batch
+        reference_batch_size=BATCH_SIZE,
+        adapter_learning_rate=LEARNING_RATE,
+        adapter_weight_decay=0.0,
+        warmup=0.0,
+        max_gradient_norm=MAX_GRADIENT_NORM,
     )
-    seconds = {"reference, with its compilation": time.perf_counter() - started}
-    whole = Batch(data, reference)
-    batches = [
-        jax.tree.map(lambda value, first=first: value[first : first + BATCH_SIZE], whole)
-        for first in range(0, len(pairs), BATCH_SIZE)
-    ]
-    optimiser = optax.adamw(LEARNING_RATE, weight_decay=0.0)
-    state = optimiser.init(adapters)
-    train_step = make_train_step(apply, optimiser, CausalConfig(anchor_weight=0.0))
+    method = replace(METHODS["dpo"], beta_base=BETA, trainer=trainer)
+    log_probs, learned = causal_log_probs(apply), {"adapters": adapters}
     started = time.perf_counter()
-    program = train_step.lower(adapters, base, state, batches[0]).compile()
+    whole = jax.block_until_ready(prepare(log_probs, learned, base, preference_data(pairs), method))
+    seconds = {"reference, with its compilation": time.perf_counter() - started}
+    batches = [
+        whole._replace(samples=jax.tree.map(lambda value, at=at: value[at : at + BATCH_SIZE], whole.samples))
+        for at in range(0, len(pairs), BATCH_SIZE)
+    ]
+    state = start(jax.random.key(1), learned, batches[0], trainer)
+    started = time.perf_counter()
+    program = run.lower(log_probs, state, batches[0], trainer, 1).compile()
     seconds["compile step"] = time.perf_counter() - started
-    carry = [adapters, state]
 
     def step(number: int) -> float:
-        carry[0], carry[1], metrics = program(carry[0], base, carry[1], batches[number % len(batches)])
-        jax.block_until_ready(carry)
-        return float(metrics.loss)
+        nonlocal state
+        state, metrics = jax.block_until_ready(program(state, batches[number % len(batches)]))
+        return float(metrics.loss[0])
 
     return Contender(step, seconds)
 
 
-def compare(name: str, folder: str) -> dict:
+def preference_data(pairs: list[Pair]) -> PreferenceData:
+    """Padded as `tokenize_pairs` does; plain DPO does not look at the preferences."""
+    longest = max(len(pair.prompt) for pair in pairs)
+    prompts = pad([pair.prompt for pair in pairs], -(-longest // LENGTH_STEP) * LENGTH_STEP, left=True)
+    said = [[*answer, 1] for pair in pairs for answer in (pair.chosen, pair.rejected)]
+    ids, mask = pad(said, max(map(len, said)), left=False)
+    answers = jnp.where(mask, ids, PADDING).reshape(len(pairs), 2, -1)
+    inputs = CausalInputs(*map(jnp.asarray, prompts))
+    return PreferenceData(inputs, jnp.full((len(pairs), 4), 0.25), answers[:, 0], answers[:, 1:])
+
+
+def compare(name: str, folder: str, rounds: int) -> dict:
     """Times of all contenders on one workload."""
-    pairs = draw_pairs(name)
-    trl, adapters = trl_contender(folder, pairs, precompute=True)
+    pairs, num_steps = draw_pairs(name), (1 + rounds) * BATCHES
+    trl, adapters = trl_contender(folder, pairs, num_steps, precompute=True)
     contenders = {
-        "lameta_jax": our_contender(folder, pairs, adapters),
+        "lameta_jax": our_contender(folder, pairs, num_steps, adapters),
         "trl, precomputed": trl,
-        "trl": trl_contender(folder, pairs, precompute=False)[0],
+        "trl": trl_contender(folder, pairs, num_steps, precompute=False)[0],
     }
     times = {who: [] for who in contenders}
     losses = {who: [] for who in contenders}
-    for number in range((1 + ROUNDS) * BATCHES):  # the first round is not timed
+    for number in range(num_steps):  # the first round is not timed
         for who, contender in contenders.items():
             started = time.perf_counter()
             loss = contender.step(number)
@@ -271,25 +305,46 @@ def compare(name: str, folder: str) -> dict:
     }
 
 
-def main() -> None:
+def measure(threads: int, rounds: int) -> dict:
+    """All workloads in this process."""
     import torch
 
-    began = time.time()
-    threads = len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     results = {}
     for name in WORKLOADS:
         with tempfile.TemporaryDirectory() as folder:
             write_model(folder)
-            results[name] = compare(name, folder)
+            results[name] = compare(name, folder, rounds)
+    return results
+
+
+def measure_apart(threads: int, rounds: int) -> dict:
+    """`measure` in a process of its own on so many cores: a program takes its threads when it starts."""
+    report(f"threads: {threads}")
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(cores)[:threads])
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            return pool.submit(measure, threads, rounds).result()
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def main(settings: Settings) -> None:
+    began = time.time()
+    by_threads = {str(threads): measure_apart(threads, settings.rounds) for threads in settings.threads}
     model = {"layers": LAYERS, "hidden": HIDDEN, "heads": HEADS, "kv_heads": KV_HEADS}
     model |= {"intermediate": INTERMEDIATE, "vocabulary": VOCABULARY, "lora_rank": RANK}
-    settings = {"model": model, "batch_size": BATCH_SIZE, "dtype": "float32", "threads": threads}
     others = {name: metadata.version(name) for name in ("torch", "transformers", "trl", "peft", "accelerate")}
-    results = settings | {"versions_of_others": others, "workloads": results}
-    path = write_results("dpo_step", results, seeds=[0], started=began)
-    report(f"wrote {path}")
+    results = {
+        "model": model,
+        "batch_size": BATCH_SIZE,
+        "dtype": "float32",
+        "versions_of_others": others,
+        "workloads_by_threads": by_threads,
+    }
+    report(f"wrote {write_results('dpo_step', results, seeds=[0], started=began, folder=settings.out)}")
 
 
 if __name__ == "__main__":
-    main()
+    main(tyro.cli(Settings))

@@ -17,19 +17,20 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import optax
 import tyro
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from common import report, write_results  # noqa: E402 the folder above
 
-from lameta_jax.distillation.causal import (  # noqa: E402
-    Batch,
-    CausalConfig,
-    TextPairs,
-    make_train_step,
-    reference_log_probs,
+from lameta_jax.distillation.causal import CausalInputs, causal_log_probs  # noqa: E402
+from lameta_jax.distillation.train import (  # noqa: E402
+    IOKD,
+    PreferenceData,
+    TrainerConfig,
+    prepare,
+    run,
+    start,
 )
 from lameta_jax.elam.generation import generate  # noqa: E402
 from lameta_jax.elam.lora import LoRAConfig, add_lora, split_adapters  # noqa: E402
@@ -80,16 +81,18 @@ def forward_flop(config: Qwen2Config, tokens: int, logits: int, keys: float) -> 
     return config.num_layers * tokens * (2 * layer + attention) + head
 
 
-def random_batch(settings: Settings, config: Qwen2Config) -> TextPairs:
+def random_batch(settings: Settings, config: Qwen2Config) -> PreferenceData:
     key_prompt, key_answer = jax.random.split(jax.random.key(1))
     prompts = (settings.batch_size, settings.prompt_tokens)
-    answers = (settings.batch_size, settings.answers, settings.answer_tokens)
-    return TextPairs(
-        jax.random.randint(key_prompt, prompts, 0, config.vocabulary_size),
-        jnp.ones(prompts, bool),
-        jax.random.randint(key_answer, answers, 0, config.vocabulary_size),
-        jnp.ones(answers, bool),
-        jnp.full(settings.batch_size, 0.1),
+    shape = (settings.batch_size, settings.answers, settings.answer_tokens)
+    answers = jax.random.randint(key_answer, shape, 0, config.vocabulary_size)
+    return PreferenceData(
+        CausalInputs(
+            jax.random.randint(key_prompt, prompts, 0, config.vocabulary_size), jnp.ones(prompts, bool)
+        ),
+        jnp.full((settings.batch_size, 4), 0.25),
+        answers[:, 0],
+        answers[:, 1:],
     )
 
 
@@ -106,16 +109,21 @@ def measure(settings: Settings, config: Qwen2Config) -> dict:
         add_lora(jax.random.key(2), model, LoRAConfig(rank=16, targets=r"layers\..*"))
     )
     adapters, base = split_adapters(joined)
-    pairs = random_batch(settings, config)
-    reference = reference_log_probs(apply, base, pairs, batch_size=settings.batch_size)
-    optimiser = optax.adamw(1e-4)
-    step = make_train_step(
-        adapted, optimiser, CausalConfig(gradient_checkpointing=settings.gradient_checkpointing)
+    data = random_batch(settings, config)
+    log_probs = causal_log_probs(adapted, gradient_checkpointing=settings.gradient_checkpointing)
+    trainer = TrainerConfig(
+        num_epochs=settings.repetitions + 1,
+        batch_size=None,  # an epoch is one step
+        reference_batch_size=settings.batch_size,
+        adapter_learning_rate=1e-4,
     )
-    carry = [adapters, optimiser.init(adapters)]
+    learned = {"adapters": adapters}
+    problem = prepare(log_probs, learned, base, data, IOKD.with_trainer(trainer))
+    state = start(jax.random.key(3), learned, problem, trainer)
 
     def train() -> jax.Array:
-        carry[0], carry[1], metrics = step(carry[0], base, carry[1], Batch(pairs, reference))
+        nonlocal state
+        state, metrics = run(log_probs, state, problem, trainer, 1)
         return metrics.loss
 
     compiled, seconds = timed(train, settings.repetitions)
@@ -138,7 +146,7 @@ def measure(settings: Settings, config: Qwen2Config) -> dict:
     }
     endless = replace(config, eos_tokens=())
     compiled, seconds = timed(
-        lambda: generate(apply, endless, params, pairs.prompts, pairs.prompt_mask, settings.new_tokens),
+        lambda: generate(apply, endless, params, *data.inputs, settings.new_tokens),
         settings.repetitions,
     )
     rate = settings.batch_size * settings.new_tokens / seconds

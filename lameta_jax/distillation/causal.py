@@ -1,58 +1,29 @@
-"""Weighted preference distillation of causal language models through low-rank adapters.
+"""Causal language models with low-rank adapters, as the trainer sees a model: answers are text.
 
-LAMeTA Sec. IV-B, eqs. (31), (32), with answers as text. The reference model is the frozen one without adapters; its
-log-probabilities are computed once per (prompt, answer) pair, before training.
+LAMeTA Sec. IV-B. The trained parameters are the adapters, the frozen ones the model without them. Adapters start where
+the model is the frozen one, so the trainer's reference model, the one that training starts from, is it too.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
-import numpy as np
-import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from lameta_jax.distillation.losses import Scalar, negative_log_likelihood, weighted_dpo_loss
+from lameta_jax.distillation.train import ADAPTERS, LogProbs, PreferenceData
 from lameta_jax.elam.chat import ChatTokenizer
 from lameta_jax.elam.lora import join_adapters
 from lameta_jax.functional import Params
 
-
-@dataclass(frozen=True, kw_only=True)
-class CausalConfig:
-    """The loss, and how its gradient is computed."""
-
-    anchor_weight: float = 0.03  # of the likelihood of the chosen answer, which plain DPO lowers
-    label_smoothing: float = 0.0  # share of pairs taken to be the wrong way round, in [0, 1/2)
-    gradient_checkpointing: bool = False  # memory for time, see `Qwen2.states`
+PADDING = -1  # what follows the last token of an answer; 0 is a token of many vocabularies
 
 
-class TextPairs(NamedTuple):
-    """D_IoKD of LAMeTA eq. (26) as tokens; the first answer to a prompt is the chosen one."""
+class CausalInputs(NamedTuple):
+    """Prompts as tokens."""
 
     prompts: Int[Array, "samples prompt"]  # padded on the left
     prompt_mask: Bool[Array, "samples prompt"]
-    answers: Int[Array, "samples answers tokens"]  # padded on the right
-    answer_mask: Bool[Array, "samples answers tokens"]
-    beta: Float[Array, " samples"]  # of (32), see `weighted_beta`
-
-
-class Batch(NamedTuple):
-    """What a step needs of every sample."""
-
-    pairs: TextPairs
-    reference_logps: Float[Array, "samples answers"]
-
-
-class StepMetrics(NamedTuple):
-    """What one step looked like."""
-
-    loss: Scalar
-    reward_margin: Scalar  # mean implicit reward of chosen minus rejected
-    reward_accuracy: Scalar  # share of pairs with a positive margin
 
 
 def tokenize_pairs(
@@ -60,89 +31,58 @@ def tokenize_pairs(
     prompts: Sequence[str],
     chosen: Sequence[str],
     rejected: Sequence[Sequence[str]],
-    beta: Float[Array, " samples"],
-) -> TextPairs:
-    """Pairs as tokens; every prompt has one chosen answer and equally many rejected ones."""
-    count = 1 + len(rejected[0])
-    texts = [text for first, others in zip(chosen, rejected, strict=True) for text in (first, *others)]
-    asked, said = tokenizer.prompts(prompts), tokenizer.answers(texts)
-    shape = (len(prompts), count, said.ids.shape[1])
-    ids, mask = (jnp.asarray(values.reshape(shape)) for values in said)
-    return TextPairs(jnp.asarray(asked.ids), jnp.asarray(asked.mask), ids, mask, beta)
+    preferences: Float[Array, "samples 4"],
+) -> PreferenceData:
+    """D_IoKD of LAMeTA eq. (26) as tokens; answers are padded on the right with `PADDING`.
 
-
-@partial(jax.jit, static_argnames=("apply", "batch_size"))
-def reference_log_probs(
-    apply: Callable[..., Any], base: Params, pairs: TextPairs, batch_size: int = 8
-) -> Float[Array, "samples answers"]:
-    """Log-probabilities of all answers under the model without adapters, `batch_size` prompts at a time."""
-
-    def one(pair: TextPairs) -> Array:
-        tokens = [value[None] for value in pair[:4]]
-        return apply(base, *tokens, method="answer_log_prob")[0]
-
-    return jax.lax.map(one, pairs, batch_size=batch_size)
-
-
-def preference_batches(
-    key: Array, pairs: TextPairs, reference_logps: Float[Array, "samples answers"], batch_size: int
-) -> Iterator[Batch]:
-    """One epoch: all samples in random order, without the last few that do not fill a batch.
+    Args:
+      tokenizer: of the model.
+      prompts: at least one.
+      chosen: the answer to learn, one per prompt.
+      rejected: contrastive answers, equally many per prompt.
+      preferences: what the chosen answers say.
 
     Raises:
-      ValueError: there are fewer samples than `batch_size`.
+      ValueError: the lengths differ.
     """
-    count = len(pairs.beta)
-    if count < batch_size:
-        raise ValueError(f"batch_size {batch_size} is more than the {count} samples")
-    order = np.asarray(jax.random.permutation(key, count))
-    for start in range(0, count - batch_size + 1, batch_size):
-        members = order[start : start + batch_size]
-        yield jax.tree.map(lambda value, members=members: value[members], Batch(pairs, reference_logps))
+    counts = {len(others) for others in rejected}
+    if {len(chosen), len(rejected), len(preferences)} != {len(prompts)} or len(counts) != 1:
+        raise ValueError(
+            "every prompt needs a chosen answer, a preference and equally many rejected answers; there are "
+            f"{len(prompts)} prompts, {len(chosen)} chosen answers, {len(preferences)} preferences, and rejected "
+            f"answers to {len(rejected)} prompts, {sorted(counts)} to each"
+        )
+    texts = [text for first, others in zip(chosen, rejected, strict=True) for text in (first, *others)]
+    asked, said = tokenizer.prompts(prompts), tokenizer.answers(texts)
+    answers = jnp.where(said.mask, said.ids, PADDING).reshape(len(prompts), 1 + counts.pop(), -1)
+    inputs = CausalInputs(jnp.asarray(asked.ids), jnp.asarray(asked.mask))
+    return PreferenceData(inputs, preferences, answers[:, 0], answers[:, 1:])
 
 
-def preference_loss(
-    apply: Callable[..., Any], config: CausalConfig, adapters: Params, base: Params, batch: Batch
-) -> tuple[Scalar, StepMetrics]:
-    """The loss of a batch: (31) with the temperatures (32), plus the weighted likelihood of the chosen answers.
+@lru_cache(maxsize=4)
+def causal_log_probs(apply: Callable[..., Any], *, gradient_checkpointing: bool = False) -> LogProbs:
+    """`log_probs(params, frozen, inputs, answers)` of a model with adapters; kept, so that training compiles once.
 
-    All answers to a prompt, chosen and rejected, are read in one pass that computes the prompt once.
-    """
-    *tokens, beta = batch.pairs
-    logps = apply(
-        join_adapters(base, adapters),
-        *tokens,
-        gradient_checkpointing=config.gradient_checkpointing,
-        method="answer_log_prob",
-    )
-    rewards = beta[:, None] * (logps - batch.reference_logps)
-    margin = rewards[:, :1] - rewards[:, 1:]
-    reference = batch.reference_logps
-    loss = weighted_dpo_loss(
-        logps[:, 0], logps[:, 1:], reference[:, 0], reference[:, 1:], beta, config.label_smoothing
-    )
-    loss = loss + config.anchor_weight * negative_log_likelihood(logps[:, 0])
-    return loss, StepMetrics(loss, margin.mean(), (margin > 0).mean(dtype=margin.dtype))
-
-
-def make_train_step(
-    apply: Callable[..., Any], optimiser: optax.GradientTransformation, config: CausalConfig
-) -> Callable[[Params, Params, PyTree, Batch], tuple[Params, PyTree, StepMetrics]]:
-    """Compiled `train_step(adapters, base, state, batch) -> (adapters, state, metrics)`.
-
-    Gradients are taken with respect to the adapters alone; `state` starts as `optimiser.init(adapters)`.
+    `params["adapters"]` and `frozen` are the parts of `split_adapters`, `inputs` are `CausalInputs`, and answers end
+    where `PADDING` begins. All answers to a prompt, chosen and rejected, are read in one pass that computes the prompt
+    once.
 
     Args:
       apply: of the model with adapters, see `add_lora` and `functionalize`.
-      optimiser: of the adapters.
-      config: the loss.
+      gradient_checkpointing: memory for time, see `Qwen2.states`.
     """
 
-    @jax.jit
-    def train_step(adapters: Params, base: Params, state: PyTree, batch: Batch):
-        loss_fn = jax.value_and_grad(partial(preference_loss, apply, config), has_aux=True)
-        (_, metrics), gradient = loss_fn(adapters, base, batch)
-        updates, state = optimiser.update(gradient, state, adapters)
-        return optax.apply_updates(adapters, updates), state, metrics
+    def log_probs(
+        params: PyTree, frozen: Params, inputs: CausalInputs, answers: Int[Array, "samples answers tokens"]
+    ) -> Float[Array, "samples answers"]:
+        mask = answers != PADDING
+        return apply(
+            join_adapters(frozen, params[ADAPTERS]),
+            *inputs,
+            jnp.where(mask, answers, 0),
+            mask,
+            gradient_checkpointing=gradient_checkpointing,
+            method="answer_log_prob",
+        )
 
-    return train_step
+    return log_probs

@@ -22,7 +22,6 @@ LogProbs = Callable[[PyTree, PyTree, PyTree, Array], Array]
 `params` are trained, `frozen` (weights, scalings) are not; `inputs` is a pytree with a leading axis of samples.
 """
 ADAPTERS = "adapters"  # name of the parameters that learn at the adapters' rate
-REFERENCE_BATCH = 64  # samples whose reference log-probabilities are computed at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +30,10 @@ class TrainerConfig:
 
     num_epochs: int = 3
     batch_size: int | None = 32  # samples of a step; None: all of them
+    reference_batch_size: int = 64  # samples whose reference log-probabilities are computed at a time
     learning_rate: float = 1e-3  # of the decoder
     weight_decay: float = 1.0  # of the decoder
-    adapter_learning_rate: float = 5e-4  # of low-rank adapters in the encoder, if there are any
+    adapter_learning_rate: float = 5e-4  # of low-rank adapters, if there are any
     adapter_weight_decay: float = 0.01
     warmup: float = 0.1  # share of the steps
     max_gradient_norm: float = 1.0
@@ -180,21 +180,22 @@ def loss_of(
     return coefficients.preference * preference + anchor, reward
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnames=("log_probs", "batch_size"))
 def reference_logps(
     log_probs: LogProbs,
     params: PyTree,
     frozen: PyTree,
     inputs: PyTree,
     answers: Int[Array, "samples answers tokens"],
+    batch_size: int,
 ) -> Float[Array, "samples answers"]:
-    """Log-probabilities of all answers, `REFERENCE_BATCH` samples at a time."""
+    """Log-probabilities of all answers, `batch_size` samples at a time."""
 
     def one(sample: tuple[PyTree, Array]) -> Array:
         inputs, answers = jax.tree.map(lambda value: value[None], sample)
         return log_probs(params, frozen, inputs, answers)[0]
 
-    return jax.lax.map(one, (inputs, answers), batch_size=REFERENCE_BATCH)
+    return jax.lax.map(one, (inputs, answers), batch_size=batch_size)
 
 
 def prepare(
@@ -210,7 +211,8 @@ def prepare(
         jnp.asarray(config.beta_base),
         jnp.asarray(config.beta_slope),
     )
-    logps = reference_logps(log_probs, reference, frozen, data.inputs, answers)
+    batch_size = config.trainer.reference_batch_size
+    logps = reference_logps(log_probs, reference, frozen, data.inputs, answers, batch_size)
     values = (config.preference_weight, config.anchor_weight, config.label_smoothing)
     return Problem(
         frozen, Samples(data.inputs, answers, logps, beta), Coefficients(*map(jnp.asarray, values))
