@@ -190,6 +190,8 @@ def test_every_prompt_is_answered_by_the_model_it_asks_for_or_the_nearest(encode
     said = {"qa": "41 30 18 11", "multimedia": "10 20 30 40"}
     assert [answer.application for answer in answers] == ["qa", "multimedia"] * 20
     assert all(answer.text == said[answer.application] for answer in answers)
+    readable = answer_prompts(encoder, elams, [*PROMPTS[:2] * 160, ""])  # more than are routed together
+    assert [answer.text for answer in readable] == [said["qa"], said["multimedia"]] * 160 + [""]
     wanted = ["multimedia", None, "qa", "qa"]
     answers = answer_prompts(encoder, elams, PROMPTS[:2] * 2, wanted)
     assert [answer.application for answer in answers] == ["multimedia", "multimedia", "qa", "qa"]
