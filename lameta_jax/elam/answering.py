@@ -79,8 +79,9 @@ def _regrouped(
     """
     indices = {index for batch in rows for index, _ in batch}
     if len(indices) == 1:
+        [index] = indices
         for batch, trunk in zip(rows, trunks, strict=True):
-            yield indices.copy().pop(), [place for _, place in batch], trunk
+            yield index, [place for _, place in batch], trunk
         return
     size = len(trunks[0].mask)
     whole = TrunkStates(*(jnp.concatenate(values) for values in zip(*trunks, strict=True)))

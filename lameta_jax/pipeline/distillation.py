@@ -1,6 +1,6 @@
 """The training of stage 1: from encoded data sets to distilled E-LAMs and what they read (LAMeTA Sec. IV-B)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import jax
@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from lameta_jax.distillation.train import (
+    ADAPTERS,
     METHODS,
     DistillationConfig,
     Metrics,
@@ -31,7 +32,9 @@ from lameta_jax.elam.model import (
 )
 from lameta_jax.elam.sentence_encoder import SentenceEncoder, TrunkStates
 from lameta_jax.intents.augmentation import contrastive_indices
-from lameta_jax.intents.preference import parse_answer, whole_percents
+from lameta_jax.intents.corpus import prompts_of
+from lameta_jax.intents.preference import format_percents, whole_percents
+from lameta_jax.intents.translator import read_answer
 from lameta_jax.pipeline.intents import ApplicationData, IntentConfig, Labelled, Levels
 
 MAX_TRAINING_TOKENS = 64  # of a prompt; one in a hundred is longer and is cut, in training only
@@ -78,50 +81,14 @@ def distil_decoder(
 
 def training_states(encoder: SentenceEncoder, name: str, application: ApplicationData) -> TrunkStates:
     """The application's training prompts after the layers that fine-tuning leaves alone."""
-    prompts = [record.prompt for record in application.training.records]
+    prompts = prompts_of(application.training.records)
     return encoder.trunk_states(prompts, trunk_depth(name), MAX_TRAINING_TOKENS)
 
 
 def elam_trunk(encoder: SentenceEncoder, name: str, group: Labelled) -> TrunkStates:
     """Prompts after the layers that fine-tuning leaves alone, uncut unless the encoder cuts them."""
-    prompts = [record.prompt for record in group.records]
+    prompts = prompts_of(group.records)
     return encoder.trunk_states(prompts, trunk_depth(name), EVALUATION_TOKENS)
-
-
-class FineTuning(NamedTuple):
-    """What `distil` needs to fine-tune an E-LAM."""
-
-    reference: PyTree  # the raw model, with untrained adapters
-    begin: PyTree  # its decoder distilled already: fine-tuning the encoder under a raw one would unlearn what it knows
-    frozen: Frozen
-    data: PreferenceData
-
-
-def fine_tuning(
-    key: Array,
-    raw: Distilled,
-    application: ApplicationData,
-    history: Labelled,
-    method: DistillationConfig,
-    encoder: SentenceEncoder,
-    states: TrunkStates,
-    train: Train = distil,
-) -> FineTuning:
-    """Low-rank adapters in the last encoder layer learn together with the decoder, which has learned alone before.
-
-    Args:
-      states: of the training prompts, see `training_states`.
-    """
-    key_decoder, key_adapters, key_data = jax.random.split(key, 3)
-    decoder, _ = distil_decoder(key_decoder, raw, application, history, method, train)
-    adapters = new_adapters(key_adapters, raw.name, encoder)
-    preferences = application.training.preferences
-    return FineTuning(
-        reference={"decoder": raw.params, "adapters": adapters},
-        begin={"decoder": decoder.params, "adapters": adapters},
-        frozen=Frozen(encoder_params(encoder, raw.name), jax.tree.map(jnp.asarray, raw.scaling)),
-        data=preference_data(key_data, states, preferences, history.preferences, method),
-    )
 
 
 def fine_tune(
@@ -134,10 +101,21 @@ def fine_tune(
     states: TrunkStates,
     train: Train = distil,
 ) -> tuple[Distilled, Metrics]:
-    """Distil a raw E-LAM for one application by any method, fine-tuning its encoder's last layer too."""
-    reference, begin, frozen, data = fine_tuning(
-        key, raw, application, history, method, encoder, states, train
-    )
+    """Distil a raw E-LAM for one application by any method, fine-tuning its encoder's last layer too.
+
+    Low-rank adapters learn together with the decoder, which has learned alone before: fine-tuning the encoder under a
+    raw decoder would unlearn what it knows.
+
+    Args:
+      states: of the training prompts, see `training_states`.
+    """
+    key_decoder, key_adapters, key_data = jax.random.split(key, 3)
+    decoder, _ = distil_decoder(key_decoder, raw, application, history, method, train)
+    adapters = new_adapters(key_adapters, raw.name, encoder)
+    preferences = application.training.preferences
+    data = preference_data(key_data, states, preferences, history.preferences, method)
+    reference, begin = ({"decoder": model.params, ADAPTERS: adapters} for model in (raw, decoder))
+    frozen = Frozen(encoder_params(encoder, raw.name), jax.tree.map(jnp.asarray, raw.scaling))
     params, metrics = train(log_probs_function(raw.name), key, reference, frozen, data, method, begin)
     return _distilled(raw, application, params), metrics
 
@@ -173,7 +151,7 @@ def _distilled(raw: Distilled, application: ApplicationData, params: PyTree) -> 
     return raw._replace(
         application=application.application,
         params=params["decoder"],
-        adapters=params.get("adapters", {}),
+        adapters=params.get(ADAPTERS, {}),
         mean_preference=training.preferences.mean(axis=0),
         centroid=_centroid(raw, training),
     )
@@ -190,13 +168,17 @@ class Predictions(NamedTuple):
     failed: np.ndarray
 
 
+def predictions_of(answers: Iterable[str], mean_preference: Iterable) -> Predictions:
+    """What answers mean; the mean preference where they cannot be read."""
+    fallback = tuple(mean_preference)
+    read = [read_answer(answer, fallback) for answer in answers]
+    return Predictions(np.array([one.preference for one in read]), np.array([one.failed for one in read]))
+
+
 def read_intents(distilled: Distilled, levels: Levels) -> Predictions:
     """Translate prompts whose levels are known; failures fall back to the mean vector."""
     percents = answer_percents(distilled, levels[:, : len(distilled.scaling.scale)])
-    parsed = [parse_answer(" ".join(map(str, row))) for row in percents]
-    failed = np.array([answer is None for answer in parsed])
-    fallback = tuple(distilled.mean_preference)
-    return Predictions(np.array([fallback if answer is None else answer for answer in parsed]), failed)
+    return predictions_of(map(format_percents, percents), distilled.mean_preference)
 
 
 def cross_translate(

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from lameta_jax.distillation.train import DECODER_ALONE, IOKD, DistillationConfig, TrainerConfig
 from lameta_jax.elam.sentence_encoder import SentenceEncoder, sentence_embeddings
-from lameta_jax.intents.corpus import Record, load_benchmark, load_history, preferences_of
+from lameta_jax.intents.corpus import Record, load_benchmark, load_history, preferences_of, prompts_of
 from lameta_jax.intents.dataset import DatasetConfig, build_dataset
 from lameta_jax.intents.teacher import RecordedTeacher, Teacher
 
@@ -113,4 +113,4 @@ class _EncodedPrompts:
         return sentence_embeddings(self.levels(prompts))
 
     def label(self, records: Sequence[Record]) -> Labelled:
-        return Labelled(tuple(records), self.levels([record.prompt for record in records]))
+        return Labelled(tuple(records), self.levels(prompts_of(records)))

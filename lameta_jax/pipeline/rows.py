@@ -11,11 +11,11 @@ from lameta_jax.distillation.metrics import TranslationError, annotator_noise_fl
 from lameta_jax.distillation.probe import ridge_probe
 from lameta_jax.elam.model import Distilled
 from lameta_jax.elam.sentence_encoder import sentence_embeddings
-from lameta_jax.intents.preference import EVEN, parse_answer
+from lameta_jax.intents.preference import EVEN
 from lameta_jax.intents.requests import translation_request
 from lameta_jax.intents.teacher import Teacher
 from lameta_jax.pipeline.composition import Outcome, fractions
-from lameta_jax.pipeline.distillation import Predictions, read_intents
+from lameta_jax.pipeline.distillation import Predictions, predictions_of, read_intents
 from lameta_jax.pipeline.intents import ApplicationData, Labelled
 from lameta_jax.statistics import mean_interval
 
@@ -71,10 +71,8 @@ def yardstick_rows(application: ApplicationData, history: Labelled, teacher: Tea
 
 def teacher_predictions(application: ApplicationData, teacher: Teacher) -> Predictions:
     """The large model's own zero-shot translations of the test prompts."""
-    answers = [parse_answer(teacher.ask(translation_request(record))) for record in application.test.records]
-    fallback = tuple(application.training.preferences.mean(axis=0))
-    preferences = np.array([fallback if answer is None else answer for answer in answers])
-    return Predictions(preferences, np.array([answer is None for answer in answers]))
+    answers = [teacher.ask(translation_request(record)) for record in application.test.records]
+    return predictions_of(answers, application.training.preferences.mean(axis=0))
 
 
 def composition_rows(outcomes: Mapping[str, Outcome]) -> list[Row]:
