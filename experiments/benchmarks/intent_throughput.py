@@ -29,7 +29,7 @@ from lameta_jax.cli.intent_file import translate_lines
 from lameta_jax.elam.weights import find_minilm
 from lameta_jax.intents.corpus import load_history
 
-ROUNDS = 2
+ROUNDS = 3
 WARM_UP = 400  # prompts of all lengths, with which everything is compiled
 
 

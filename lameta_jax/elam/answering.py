@@ -1,18 +1,31 @@
 """E-LAMs at work: prompts in, answers as text out, each prompt encoded once whoever answers it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from functools import lru_cache, partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float, Int, PyTree
 
-from lameta_jax.elam.model import Distilled, adapted_levels, answer_percents, directions, trunk_depth
-from lameta_jax.elam.sentence_encoder import Batch, SentenceEncoder, TrunkStates, batches
+from lameta_jax.elam.lora import join_adapters
+from lameta_jax.elam.model import (
+    ELAM_LAYERS,
+    Distilled,
+    FeatureScaling,
+    abstract_decoder,
+    abstract_encoder,
+    directions,
+    encoder_params,
+    scale_features,
+    trunk_depth,
+)
+from lameta_jax.elam.sentence_encoder import Batch, SentenceEncoder, TrunkStates, batches, on_all_cores
+from lameta_jax.functional import Params
 
-GROUP = 8  # batches whose prompts are routed together
+_NEAREST = -1  # in place of the index of an E-LAM: whichever resembles the prompt most
 
 
 class Answer(NamedTuple):
@@ -20,6 +33,15 @@ class Answer(NamedTuple):
 
     application: str
     text: str  # four whole percents, or "" where the prompt has no readable word
+
+
+class _Elams(NamedTuple):
+    """E-LAMs of one size, stacked along a leading axis."""
+
+    params: PyTree
+    adapters: PyTree
+    scaling: FeatureScaling
+    centroids: Float[Array | np.ndarray, "elams hidden"]  # of length 1
 
 
 def answer_prompts(
@@ -32,79 +54,71 @@ def answer_prompts(
 
     Args:
       encoder: shared by all E-LAMs.
-      elams: of one size, at most one per application.
+      elams: of one size, at most one per application; all of them with adapters or none.
       wanted: the application of every prompt; where it is None, the one whose training prompts it resembles most.
     """
-    tokens = encoder.tokenize(prompts)
+    index_of = {elam.application: index for index, elam in enumerate(elams)} | {None: _NEAREST}
+    asked = np.array([index_of[application] for application in wanted or [None] * len(prompts)], int)
+    tokens, name = encoder.tokenize(prompts), elams[0].name
+    answer, stacked, frozen = _answerer(name), _stacked(elams), encoder_params(encoder, name)
+
+    def answer_batch(batch: Batch) -> tuple[list[int], np.ndarray, np.ndarray]:
+        trunk = encoder.trunk(batch.tokens, batch.mask, trunk_depth(name))
+        own = np.full(len(batch.mask), _NEAREST)
+        own[: len(batch.places)] = asked[batch.places]
+        indices, percents = answer(frozen, stacked, trunk, own)
+        return batch.places, np.asarray(indices), np.asarray(percents)
+
     answers = [Answer("", "")] * len(prompts)
-    for group in _groups(batches(tokens)):
-        trunks = [encoder.trunk(batch.tokens, batch.mask, trunk_depth(elams[0].name)) for batch in group]
-        rows = [_rows(elams, batch, trunk, wanted) for batch, trunk in zip(group, trunks, strict=True)]
-        for index, own, trunk in _regrouped(rows, trunks):
-            percents = answer_percents(elams[index], adapted_levels(elams[index], encoder, trunk))
-            for place, row in zip(own, percents, strict=False):  # rows beyond the last prompt are padding
-                text = " ".join(map(str, row)) if tokens[place].readable else ""
-                answers[place] = Answer(elams[index].application, text)
+    for places, indices, percents in on_all_cores(answer_batch, batches(tokens)):
+        # rows beyond the last prompt are padding
+        for place, index, row in zip(places, indices, percents, strict=False):
+            text = " ".join(map(str, row)) if tokens[place].readable else ""
+            answers[place] = Answer(elams[index].application, text)
     return answers
 
 
-def _groups(all_batches: Iterable[Batch]) -> Iterator[list[Batch]]:
-    """Batches of one shape, as many as are routed together."""
-    for _, alike in groupby(all_batches, key=lambda batch: batch.tokens.shape):
-        while group := list(islice(alike, GROUP)):
-            yield group
+def _stacked(elams: Sequence[Distilled]) -> _Elams:
+    lengths = [max(float(np.linalg.norm(elam.centroid)), 1e-12) for elam in elams]
+    parts = [
+        _Elams(elam.params, elam.adapters, elam.scaling, elam.centroid / length)
+        for elam, length in zip(elams, lengths, strict=True)
+    ]
+    return jax.tree.map(lambda *values: np.stack(values), *parts)
 
 
-def _rows(
-    elams: Sequence[Distilled], batch: Batch, trunk: TrunkStates, wanted: Sequence[str | None] | None
-) -> list[tuple[int, int]]:
-    """For every prompt of a batch the index of its E-LAM, and its place."""
-    nearest = _nearest(elams, trunk)
-    if wanted is not None:
-        index_of = {elam.application: index for index, elam in enumerate(elams)}
-        for row, place in enumerate(batch.places):
-            application = wanted[place]
-            if application is not None:
-                nearest[row] = index_of[application]
-    return [(int(index), place) for index, place in zip(nearest, batch.places, strict=False)]
+@lru_cache(maxsize=len(ELAM_LAYERS))
+def _answerer(name: str):
+    """Jitted answers to the prompts of a batch; kept, since every new jit would compile again.
 
-
-def _regrouped(
-    rows: list[list[tuple[int, int]]], trunks: list[TrunkStates]
-) -> Iterator[tuple[int, list[int], TrunkStates]]:
-    """Batches that one E-LAM answers: its index, the places of the prompts, their trunk.
-
-    Where a group is for several, the rows of each make batches of their own: answering every batch once for each
-    would take another pass through the encoder's last layer for nothing.
+    Every row passes the encoder's last layer once, with the adapters of the E-LAM that answers it. Decoders are small:
+    all of them answer, and the answer of the right one is kept.
     """
-    indices = {index for batch in rows for index, _ in batch}
-    if len(indices) == 1:
-        [index] = indices
-        for batch, trunk in zip(rows, trunks, strict=True):
-            yield index, [place for _, place in batch], trunk
-        return
-    size = len(trunks[0].mask)
-    whole = TrunkStates(*(jnp.concatenate(values) for values in zip(*trunks, strict=True)))
-    for index in sorted(indices):
-        own = [
-            (size * number + row, place)
-            for number, batch in enumerate(rows)
-            for row, (whose, place) in enumerate(batch)
-            if whose == index
-        ]
-        for start in range(0, len(own), size):
-            taken, places = zip(*own[start : start + size], strict=True)
-            filled = np.array([*taken, *taken[-1:] * (size - len(taken))])
-            yield index, list(places), TrunkStates(*(value[filled] for value in whole))
+    generate = partial(abstract_decoder(name)[0], method="generate")
+
+    @jax.jit
+    def answer(
+        frozen: Params, elams: _Elams, trunk: TrunkStates, wanted: Int[Array, " prompts"]
+    ) -> tuple[Int[Array, " prompts"], Int[Array, "prompts 4"]]:
+        apply, _ = abstract_encoder(name, bool(elams.adapters))
+        index = jnp.where(wanted == _NEAREST, _nearest(elams, trunk), wanted)
+
+        def top(adapters: PyTree, states: Array, mask: Array) -> Array:
+            params = join_adapters(frozen, adapters)
+            return apply(params, states[None], mask[None], trunk_depth(name), method="top")[0]
+
+        own = jax.tree.map(lambda value: value[index], elams.adapters)
+        levels = jnp.concatenate([trunk.levels, jax.vmap(top)(own, trunk.states, trunk.mask)], axis=1)
+        every = jax.vmap(lambda params, scaling: generate(params, scale_features(levels, scaling)))
+        return index, every(elams.params, elams.scaling)[index, jnp.arange(len(index))]
+
+    return answer
 
 
-def _nearest(elams: Sequence[Distilled], trunk: TrunkStates) -> np.ndarray:
+def _nearest(elams: _Elams, trunk: TrunkStates) -> Int[Array, " prompts"]:
     """For each prompt the E-LAM to whose centroid its direction is nearest."""
-    scores = []
-    for elam in elams:
-        seen = directions(trunk.levels, elam.scaling)
-        scores.append(seen @ (elam.centroid / max(float(np.linalg.norm(elam.centroid)), 1e-12)))
-    return np.argmax(np.stack(scores), axis=0)
+    seen = jax.vmap(partial(directions, trunk.levels))(elams.scaling)
+    return jnp.einsum("eph,eh->pe", seen, elams.centroids).argmax(axis=1)
 
 
 @dataclass(frozen=True)

@@ -79,11 +79,11 @@ class Distilled(NamedTuple):
     centroid: Float[np.ndarray, " hidden"]  # mean direction of the application's prompts where the trunk ends
 
 
-def directions(levels: Levels, scaling: FeatureScaling) -> Float[np.ndarray, "prompts hidden"]:
+def directions(levels: Levels, scaling: FeatureScaling) -> Float[Array | np.ndarray, "prompts hidden"]:
     """Unit vectors of the last level given, seen from its centre: what tells applications apart."""
     depth = levels.shape[1] - 1
-    seen = np.asarray(levels[:, depth]) - np.asarray(scaling.centre[depth])[None]
-    return seen / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), 1e-12)
+    seen = levels[:, depth] - scaling.centre[depth][None]
+    return seen / jnp.maximum(jnp.linalg.norm(seen, axis=1, keepdims=True), 1e-12)
 
 
 def encoder_params(encoder: SentenceEncoder, name: str) -> Params:

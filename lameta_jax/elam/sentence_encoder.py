@@ -1,10 +1,12 @@
 """Prompts in, frozen features out: tokeniser, batching by length and the jitted encoder."""
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +20,12 @@ from lameta_jax.functional import functionalize
 MAX_TOKENS = 256  # longer prompts are cut, as sentence-transformers does for this model
 # Lengths that prompts are padded to: one compilation each, and fine where most prompts are.
 BUCKETS = (16, 24, 32, 40, 48, 64, 96, 128, MAX_TOKENS)
-BATCH = 32  # prompts encoded at a time; fewer where they are long
-BATCH_TOKENS = 2048
+BATCH = 16  # prompts encoded at a time by each core, which its caches hold; fewer where they are long
+BATCH_TOKENS = 1024
 _NOT_WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Tokens(NamedTuple):
@@ -92,9 +97,13 @@ class SentenceEncoder:
         shape = (len(prompts), self.num_levels, self.config.hidden_size)
         output = np.zeros(shape, dtype=jnp.result_type(float))
         done = 0
-        for places, tokens, mask in batches(self.tokenize(prompts)):
-            encoded = self._encode(self.params, jnp.asarray(tokens), jnp.asarray(mask))
-            output[places] = np.asarray(encoded)[: len(places)]
+
+        def encode(batch: Batch) -> tuple[list[int], np.ndarray]:
+            encoded = self._encode(self.params, jnp.asarray(batch.tokens), jnp.asarray(batch.mask))
+            return batch.places, np.asarray(encoded)[: len(batch.places)]
+
+        for places, encoded in on_all_cores(encode, batches(self.tokenize(prompts))):
+            output[places] = encoded
             done += len(places)
             if progress is not None:
                 progress(done, len(prompts))
@@ -119,19 +128,38 @@ class SentenceEncoder:
         return jax.tree.map(lambda *values: jnp.concatenate(values), *parts)
 
 
+def on_all_cores(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Results in the order of the items, one thread for each core that the process may use.
+
+    Batches as small as ours keep a core busy, but lose time where their parts are spread over several. What has not
+    begun when the caller stops, or is interrupted, never does.
+    """
+    wide = jax.config.read("jax_enable_x64")  # a thread of its own would not know of it
+
+    def call(item: Item) -> Result:
+        with jax.enable_x64(wide):
+            return function(item)
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    pool = ThreadPoolExecutor(cores)
+    try:
+        yield from pool.map(call, items)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def batches(tokens: Sequence[Tokens]) -> Iterator[Batch]:
-    """Prompts sorted by length and padded to the next bucket, so that few shapes are compiled.
+    """Prompts sorted by length, each batch padded to the next bucket, so that few shapes are compiled.
 
     `BATCH` at a time, or as many as make `BATCH_TOKENS` (one alone is a batch of one).
     """
     ids = [item.ids for item in tokens]
-    for bucket in BUCKETS:
+    order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
+    while order:  # the longest first: what is left for one thread alone at the end is short
+        bucket = next(size for size in BUCKETS if len(ids[order[-1]]) <= size)
         batch_size = min(BATCH, BATCH_TOKENS // bucket) if len(ids) > 1 else 1
-        shorter = max((size for size in BUCKETS if size < bucket), default=0)
-        members = [place for place, item in enumerate(ids) if shorter < len(item) <= bucket]
-        for start in range(0, len(members), batch_size):
-            chunk = members[start : start + batch_size]
-            yield _pad(chunk, ids, batch_size, bucket)
+        order, chunk = order[:-batch_size], order[-batch_size:]
+        yield _pad(chunk, ids, batch_size, bucket)
 
 
 def _pad(places: list[int], ids: Sequence[tuple[int, ...]], batch_size: int, length: int) -> Batch:

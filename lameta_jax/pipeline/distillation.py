@@ -158,7 +158,8 @@ def _distilled(raw: Distilled, application: ApplicationData, params: PyTree) -> 
 
 
 def _centroid(raw: Distilled, group: Labelled) -> Float[np.ndarray, " hidden"]:
-    return directions(group.levels[:, : trunk_depth(raw.name) + 1], raw.scaling).mean(axis=0)
+    seen = directions(group.levels[:, : trunk_depth(raw.name) + 1], raw.scaling)
+    return np.asarray(seen).mean(axis=0)
 
 
 class Predictions(NamedTuple):

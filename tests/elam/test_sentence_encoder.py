@@ -1,11 +1,23 @@
 """Prompts to features, in whatever order and company they come."""
 
+import time
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from reference.elam_cases import PROMPTS, SHORT
 
-from lameta_jax.elam.sentence_encoder import MAX_TOKENS, SentenceEncoder, sentence_embeddings
+from lameta_jax.elam.sentence_encoder import (
+    BATCH_TOKENS,
+    BUCKETS,
+    MAX_TOKENS,
+    SentenceEncoder,
+    Tokens,
+    batches,
+    on_all_cores,
+    sentence_embeddings,
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +43,45 @@ def test_more_prompts_than_fit_in_a_batch(encoder, levels):
     many = encoder.levels(SHORT[:2] * 20 + PROMPTS[7:9], lambda done, total: calls.append((done, total)))
     assert many[:40] == pytest.approx(np.tile(levels[:2], (20, 1, 1)), abs=1e-5)
     assert many[40:] == pytest.approx(levels[7:9], abs=1e-5)
-    # 40 short ones in batches of 32, then two longer ones
-    assert calls == [(32, 42), (40, 42), (42, 42)]
+    # the longest first: the two longer ones with 14 short ones, then 16 and 10 short ones
+    assert calls == [(16, 42), (32, 42), (42, 42)]
+
+
+def test_batches_hold_every_prompt_once_with_little_padding():
+    lengths = np.random.default_rng(0).integers(1, MAX_TOKENS + 1, 500)
+    seen = []
+    for batch in batches([Tokens(tuple(range(1, length + 1)), True) for length in lengths]):
+        assert batch.mask.sum(axis=1)[: len(batch.places)].tolist() == lengths[batch.places].tolist()
+        assert not batch.mask[len(batch.places) :].any()
+        assert batch.tokens.size <= BATCH_TOKENS
+        shorter = max((bucket for bucket in BUCKETS if bucket < batch.tokens.shape[1]), default=0)
+        assert lengths[batch.places].max() > shorter
+        seen += batch.places
+    assert sorted(seen) == list(range(500))
+
+
+def test_on_all_cores_keeps_order_precision_and_errors():
+    found = on_all_cores(lambda value: (value, jnp.ones(()).dtype), range(20))
+    assert list(found) == [(value, jnp.float32) for value in range(20)]
+    with jax.enable_x64(True):
+        [(_, dtype)] = on_all_cores(lambda value: (value, jnp.ones(()).dtype), [0])
+    assert dtype == jnp.float64
+    with pytest.raises(ZeroDivisionError):
+        list(on_all_cores(lambda value: 1 / value, [1, 0]))
+
+
+def test_what_is_not_asked_for_never_begins():
+    begun = []
+
+    def work(value):
+        begun.append(value)
+        time.sleep(0.002)
+        return value
+
+    results = on_all_cores(work, range(1000))
+    assert next(results) == 0
+    results.close()
+    assert len(begun) < 1000
 
 
 def test_lengths_that_were_seen_compile_nothing_anew(encoder, levels):
