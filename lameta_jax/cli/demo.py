@@ -235,7 +235,7 @@ def _present(config: DemoConfig, run: _Run, scenario) -> None:
 
 def _shorter(updates: int) -> CompositionConfig:
     config = CompositionConfig()
-    return replace(config, ppo=replace(config.ppo, num_updates=updates))
+    return replace(config, learner=replace(config.learner, num_updates=updates))
 
 
 def _progress(what: str) -> Callable[[int, int], None]:

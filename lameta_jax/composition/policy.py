@@ -1,4 +1,7 @@
-"""Actor and critic (LAMeTA eqs. (38), (39)): a pointer over agents, then the E-LAM."""
+"""Actor and critic (LAMeTA eqs. (38), (39)): a pointer over agents, then the E-LAM.
+
+The actor as the paper prints it, with one output per agent, is in `mlp_policy.py`.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,19 +40,15 @@ class Decision(NamedTuple):
     value: Float[Array, ""]
 
 
-class PointerPolicy(nnx.Module):
-    """Scores every agent against a query made from the state, whatever the number of agents.
+class ActorCritic(nnx.Module):
+    """What every policy shares: the encoder of the slot, the context of a decision and the critic (39).
 
-    z = [h_graph | phi(s) | psi(kappa)] as printed knows neither the step nor the predecessor, so the context
-    also holds the step, the hops left and the embedding of the predecessor (named deviation). The score of
-    agent i is query(context) . key(h_i) / sqrt(width), bilinear in what the user wants and what the agent is,
-    plus terms for whether i fits, whether it is linked and how good the link is, each weighted by the
-    context.
+    z = [h_graph | phi(s) | psi(kappa)] as printed knows neither the step nor the predecessor, so the context also
+    holds the step, the hops left and the embedding of the predecessor (named deviation).
     """
 
     def __init__(self, config: PolicyConfig, *, rngs: nnx.Rngs):
-        linear = partial(nnx.Linear, param_dtype=jnp.result_type(float), rngs=rngs)
-
+        linear = linear_layer(rngs)
         self.config = config
         width, hidden, num_elams = config.width, config.context_width, config.num_elams
         self.encoder = GraphEncoder(width, config.num_layers, rngs=rngs)
@@ -57,10 +56,6 @@ class PointerPolicy(nnx.Module):
         self.elam = linear(num_elams, config.elam_width)
         context = 2 * width + config.intent_width + config.elam_width + 2 * MAX_HOPS
         self.actor = nnx.List([linear(context, hidden), linear(hidden, hidden)])
-        self.query = linear(hidden, width)
-        self.key = linear(width, width)
-        self.link_weights = linear(hidden, 3)
-        self.elam_query = linear(hidden, num_elams * width)
         self.critic = nnx.List([linear(context, hidden), linear(hidden, hidden)])
         self.value = linear(hidden, 1)
 
@@ -71,19 +66,14 @@ class PointerPolicy(nnx.Module):
 
     def decode(self, encoding: Encoding, observation: Observation) -> Decision:
         context = self._context(encoding, observation)
-        hidden = _layers(self.actor, context)
-        keys = self.key(encoding.nodes)
-        scale = self.config.width**-0.5
-        fit_weight, link_weight, benefit_weight = self.link_weights(hidden)
-        node_logits = (
-            scale * (keys @ self.query(hidden))
-            + fit_weight * observation.fits
-            + link_weight * observation.linked
-            + benefit_weight * observation.link_benefit
-        )
-        elam_queries = self.elam_query(hidden).reshape(self.config.width, self.config.num_elams)
-        value = self.value(_layers(self.critic, context))[0]
-        return Decision(node_logits=node_logits, elam_logits=scale * (keys @ elam_queries), value=value)
+        node_logits, elam_logits = self.logits(_layers(self.actor, context), encoding, observation)
+        return Decision(node_logits, elam_logits, self.value(_layers(self.critic, context))[0])
+
+    def logits(
+        self, hidden: Float[Array, " hidden"], encoding: Encoding, observation: Observation
+    ) -> tuple[Float[Array, " agents"], Float[Array, "agents elams"]]:
+        """Scores of every agent, and of every E-LAM given each agent."""
+        raise NotImplementedError
 
     def _context(self, encoding: Encoding, observation: Observation) -> Float[Array, " context"]:
         kind = encoding.graph.dtype
@@ -100,6 +90,38 @@ class PointerPolicy(nnx.Module):
         )
 
 
+class PointerPolicy(ActorCritic):
+    """Scores every agent against a query made from the state, whatever the number of agents.
+
+    The score of agent i is query(context) . key(h_i) / sqrt(width), bilinear in what the user wants and what the agent
+    is, plus terms for whether i fits, whether it is linked and how good the link is, each weighted by the context.
+    """
+
+    def __init__(self, config: PolicyConfig, *, rngs: nnx.Rngs):
+        super().__init__(config, rngs=rngs)
+        linear = linear_layer(rngs)
+        width, hidden = config.width, config.context_width
+        self.query = linear(hidden, width)
+        self.key = linear(width, width)
+        self.link_weights = linear(hidden, 3)
+        self.elam_query = linear(hidden, config.num_elams * width)
+
+    def logits(
+        self, hidden: Float[Array, " hidden"], encoding: Encoding, observation: Observation
+    ) -> tuple[Float[Array, " agents"], Float[Array, "agents elams"]]:
+        keys = self.key(encoding.nodes)
+        scale = self.config.width**-0.5
+        fit_weight, link_weight, benefit_weight = self.link_weights(hidden)
+        node_logits = (
+            scale * (keys @ self.query(hidden))
+            + fit_weight * observation.fits
+            + link_weight * observation.linked
+            + benefit_weight * observation.link_benefit
+        )
+        elam_queries = self.elam_query(hidden).reshape(self.config.width, self.config.num_elams)
+        return node_logits, scale * (keys @ elam_queries)
+
+
 class Policy(NamedTuple):
     """A policy as pure functions of its parameters."""
 
@@ -113,8 +135,13 @@ class Policy(NamedTuple):
 def make_policy(config: PolicyConfig | None = None) -> Policy:
     """The pointer policy with the given sizes."""
     config = config or PolicyConfig()
+    return policy_functions(lambda: PointerPolicy(config, rngs=nnx.Rngs(0)))
+
+
+def policy_functions(build: Callable[[], ActorCritic]) -> Policy:
+    """A module, given by what builds it, as pure functions."""
     # Only shapes are needed here; the weights come from `init`.
-    apply, shapes = functionalize(nnx.eval_shape(lambda: PointerPolicy(config, rngs=nnx.Rngs(0))))
+    apply, shapes = functionalize(nnx.eval_shape(build))
 
     def encode(params, env_params):
         return apply(params, env_params, method="encode")
@@ -181,6 +208,11 @@ def _draw_params(key: Key[Array, ""], shapes: Params) -> Params:
 def policy_actor(policy: Policy, policy_params: Params, *, greedy: bool = True) -> Actor:
     """The trained policy as an actor: its most probable actions, or samples."""
     return Actor(policy.act_greedy if greedy else policy.act_sampled, policy_params)
+
+
+def linear_layer(rngs: nnx.Rngs) -> Callable[[int, int], nnx.Linear]:
+    """`linear(inputs, outputs)` in the precision in force."""
+    return partial(nnx.Linear, param_dtype=jnp.result_type(float), rngs=rngs)
 
 
 def _layers(layers: nnx.List, inputs: Float[Array, " inputs"]) -> Float[Array, " outputs"]:

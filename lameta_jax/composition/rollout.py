@@ -1,77 +1,132 @@
-"""Episodes played by a learning policy, many users of one slot at a time."""
+"""Chain composition as a task for the learners: episodes played by a policy, many users of one slot at a time."""
 
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Key
 
-from lameta_jax.composition.env import EnvParams, reset, slot_params, step
-from lameta_jax.composition.policy import Policy, sample_action
-from lameta_jax.composition.slots import Conditions
-from lameta_jax.composition.types import Action, Observation, User
+from lameta_jax.composition.env import EnvParams, final_factors, reset, slot_params, step
+from lameta_jax.composition.learner import Replayed, Task, Transition, weighted_mean
+from lameta_jax.composition.policy import Policy, evaluate_action, sample_action
+from lameta_jax.composition.slots import SlotConfig, draw_conditions
+from lameta_jax.composition.types import EnvState, StepInfo, User
 from lameta_jax.functional import Params
+from lameta_jax.network.qoe import ChainFactors
 
 
-class Transition(NamedTuple):
-    """One step of many episodes."""
+@dataclass(frozen=True, kw_only=True)
+class EpisodeConfig:
+    """Who is served where, in every update of a policy."""
 
-    observation: Observation
-    action: Action
-    log_prob: Float[Array, "*batch"]
-    value: Float[Array, "*batch"]
-    reward: Float[Array, "*batch"]
-    terminated: Bool[Array, "*batch"]
-    alive: Bool[Array, "*batch"]  # the episode had not ended before this step
-    qoe: Float[Array, "*batch"]
-    succeeded: Bool[Array, "*batch"]
-    fee: Float[Array, "*batch"]
+    num_slots: int = 1  # slots drawn
+    users_per_slot: int = 256  # episodes per slot
+    slots: SlotConfig = SlotConfig()
+
+
+def composition_task(policy: Policy, networks: EnvParams, config: EpisodeConfig) -> Task:
+    """The composition of chains in slots of one network, or of many.
+
+    Every update draws slots, and for every slot users from the pool (with replacement) who are served once each.
+
+    Args:
+      policy: from `make_policy`; must be able to choose among the E-LAMs of the scenario.
+      networks: the decision process; slots vary around its network. With a leading axis, see `stack_networks`, every
+        slot is one of a network drawn from them.
+      config: sizes.
+
+    Returns:
+      A task whose pool are `User`s, of whom `translated` is what each E-LAM makes of each, computed beforehand.
+    """
+    many = networks.elam_fees.ndim > 1
+
+    def draw_slot(key):
+        key_network, key_conditions = jax.random.split(key)
+        own = networks
+        if many:
+            index = jax.random.randint(key_network, (), 0, networks.elam_fees.shape[0])
+            own = jax.tree.map(lambda leaf: leaf[index], networks)
+        return slot_params(own, draw_conditions(key_conditions, own.network, config.slots))
+
+    def collect(params, pool, key):
+        key_slots, key_users, key_rollout = jax.random.split(key, 3)
+        slots = jax.vmap(draw_slot)(jax.random.split(key_slots, config.num_slots))
+        shape = (config.num_slots, config.users_per_slot)
+        chosen = jnp.floor(pool.preference.shape[0] * jax.random.uniform(key_users, shape)).astype(int)
+        users = jax.tree.map(lambda leaf: leaf[chosen], pool)
+        play = partial(collect_episodes, policy, params)
+        batch, told, last = jax.vmap(play)(jax.random.split(key_rollout, config.num_slots), slots, users)
+        factors = jax.vmap(lambda slot, states: jax.vmap(lambda one: final_factors(one, slot))(states))
+        return slots, batch, episode_metrics(batch, told, last.succeeded, factors(slots, last))
+
+    def replay(params, slots, batch):
+        def decide(slot, observation, action):
+            encoding = policy.encode(params, slot)
+            decision = jax.vmap(jax.vmap(partial(policy.decode, params, encoding)))(observation)
+            return Replayed(*evaluate_action(decision, observation, action), decision.value)
+
+        return jax.vmap(decide)(slots, batch.observation, batch.action)
+
+    return Task(init=policy.init, collect=collect, replay=replay)
 
 
 def collect_episodes(
-    policy: Policy,
-    params: Params,
-    env_params: EnvParams,
-    key: Key[Array, ""],
-    conditions: Conditions,
-    users: User,
-) -> Transition:
-    """Plays one episode per user in one slot, sampling actions; leaves have axes [steps, users, ...]."""
-    env_params = slot_params(env_params, conditions)
-    encoding = policy.encode(params, env_params)
+    policy: Policy, params: Params, key: Key[Array, ""], slot: EnvParams, users: User
+) -> tuple[Transition, StepInfo, EnvState]:
+    """Plays one episode per user in one slot, sampling actions.
+
+    Returns:
+      Transitions and what happened in each, axes [steps, users, ...]; the last states, axes [users, ...].
+    """
+    encoding = policy.encode(params, slot)
     decode = jax.vmap(partial(policy.decode, params, encoding))
-    step_all = jax.vmap(lambda state, action: step(key, state, action, env_params))
+    step_all = jax.vmap(lambda state, action: step(key, state, action, slot))
 
     def all_users(carry, key_step):
         observation, state = carry
         decision = decode(observation)
         action, log_prob = sample_action(key_step, decision, observation)
-        next_observation, next_state, reward, terminated, _, info = step_all(state, action)
-        transition = Transition(
-            observation=observation,
-            action=action,
-            log_prob=log_prob,
-            value=decision.value,
-            reward=reward,
-            terminated=terminated,
-            alive=~state.terminated,
-            qoe=info.qoe,
-            succeeded=next_state.succeeded,
-            fee=info.fee,
+        next_observation, next_state, reward, terminated, truncated, info = step_all(state, action)
+        played = (
+            observation,
+            action,
+            log_prob,
+            decision.value,
+            reward,
+            terminated,
+            truncated,
+            ~state.terminated,
         )
-        return (next_observation, next_state), transition
+        return (next_observation, next_state), (played, info)
 
-    start = jax.vmap(lambda user: reset(key, env_params, user))(users)
-    _, transitions = jax.lax.scan(all_users, start, jax.random.split(key, env_params.num_hops))
-    return transitions
+    start = jax.vmap(lambda user: reset(key, slot, user))(users)
+    (_, last), (played, info) = jax.lax.scan(all_users, start, jax.random.split(key, slot.num_hops))
+    observation, action, log_prob, value, reward, terminated, truncated, alive = played
+    next_value = jnp.concatenate([value[1:], jnp.zeros_like(value[:1])])  # every episode ends by itself
+    transitions = Transition(
+        observation, action, log_prob, value, next_value, reward, terminated, truncated, alive
+    )
+    return transitions, info, last
 
 
-def episode_metrics(batch: Transition) -> dict[str, Array]:
-    """Means over the episodes of an update; an episode's QoE is paid at its last step."""
+def episode_metrics(
+    batch: Transition, told: StepInfo, succeeded: Bool[Array, "slots users"], factors: ChainFactors
+) -> dict[str, Array]:
+    """Means over the episodes of an update; an episode's QoE is paid at its last step.
+
+    `factor/...` are those of the chains that serve their request in finite time; latency in minutes.
+    """
+    kind = batch.reward.dtype
+    worked = succeeded & jnp.isfinite(factors.latency)
+    averages = {
+        f"factor/{name}": weighted_mean(jnp.where(worked, values, 0.0), worked.astype(kind))
+        for name, values in factors._asdict().items()
+    }
     return {
-        "episode/qoe": jnp.mean(jnp.sum(batch.qoe, axis=1)),
+        "episode/qoe": jnp.mean(jnp.sum(told.qoe, axis=1)),
         "episode/reward": jnp.mean(jnp.sum(batch.reward, axis=1)),
-        "episode/fee": jnp.mean(jnp.sum(batch.fee, axis=1)),
-        "episode/success": jnp.mean(batch.succeeded[:, -1].astype(batch.qoe.dtype)),
+        "episode/fee": jnp.mean(jnp.sum(told.fee, axis=1)),
+        "episode/success": jnp.mean(succeeded.astype(kind)),
+        **averages,
     }

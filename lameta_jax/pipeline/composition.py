@@ -18,8 +18,10 @@ from lameta_jax.composition.baselines import (
 )
 from lameta_jax.composition.env import EnvConfig, EnvParams, make_env_params
 from lameta_jax.composition.evaluate import evaluate
+from lameta_jax.composition.learner import LearnerConfig
 from lameta_jax.composition.policy import Policy, PolicyConfig, make_policy, policy_actor
-from lameta_jax.composition.ppo import PPOConfig, PPOHyperparameters, make_train
+from lameta_jax.composition.ppo import PPOHyperparameters, make_train
+from lameta_jax.composition.rollout import EpisodeConfig, composition_task
 from lameta_jax.composition.types import Actor, User, make_users
 from lameta_jax.functional import Params
 from lameta_jax.network.network import Scenario
@@ -33,7 +35,8 @@ RANDOM_DRAWS = 32  # episodes per user that the random composer is averaged over
 class CompositionConfig:
     """How composers are trained."""
 
-    ppo: PPOConfig = PPOConfig()
+    learner: LearnerConfig = LearnerConfig()
+    episodes: EpisodeConfig = EpisodeConfig()
     env: EnvConfig = EnvConfig()
     updates_per_report: int = 20  # policy updates between two calls of `progress`
 
@@ -74,17 +77,18 @@ def train_composer(
     """Train a pointer policy by PPO; `progress(updates done, of, mean QoE)` is called between jitted chunks."""
     policy_config = PolicyConfig(num_elams=len(scenario.elam_names))
     policy = make_policy(policy_config)
-    trainer = make_train(config.ppo, policy, make_env_params(scenario, config.env))
+    task = composition_task(policy, make_env_params(scenario, config.env), config.episodes)
+    trainer = make_train(config.learner, task)
     hyperparameters = PPOHyperparameters()
     state = trainer.init(hyperparameters, users, key)
     curve: list[np.ndarray] = []
-    for start in range(0, config.ppo.num_updates, config.updates_per_report):
-        count = min(config.updates_per_report, config.ppo.num_updates - start)
+    for start in range(0, config.learner.num_updates, config.updates_per_report):
+        count = min(config.updates_per_report, config.learner.num_updates - start)
         state, metrics = trainer.advance(hyperparameters, state, count)
         curve.append(np.asarray(metrics["episode/qoe"]))
         if progress is not None:
-            progress(start + count, config.ppo.num_updates, float(curve[-1].mean()))
-    update, qoe = np.arange(1, config.ppo.num_updates + 1), np.concatenate(curve)
+            progress(start + count, config.learner.num_updates, float(curve[-1].mean()))
+    update, qoe = np.arange(1, config.learner.num_updates + 1), np.concatenate(curve)
     best = optimum(scenario.network, scenario.request, users.preference)
     fraction = qoe / float(best.qoe[:, 0].mean())
     return TrainedComposer(policy, policy_config, state.params, update, qoe, fraction)

@@ -9,20 +9,18 @@ import pytest
 from reference import composition_twin as twin
 from reference.composition_cases import preferences, six_agents
 
-from lameta_jax.composition.env import make_env_params, slot_params
+from lameta_jax.composition.env import make_env_params
 from lameta_jax.composition.evaluate import evaluate, optimality
-from lameta_jax.composition.policy import PolicyConfig, make_policy, policy_actor
-from lameta_jax.composition.ppo import (
-    PPOConfig,
-    PPOHyperparameters,
-    clipped_surrogate,
-    make_train,
-    ppo_loss,
+from lameta_jax.composition.learner import (
+    LearnerConfig,
+    actor_critic_loss,
     value_loss,
     weighted_mean,
 )
-from lameta_jax.composition.rollout import collect_episodes
-from lameta_jax.composition.slots import SlotConfig, draw_slots
+from lameta_jax.composition.policy import PolicyConfig, make_policy, policy_actor
+from lameta_jax.composition.ppo import PPOHyperparameters, clipped_surrogate, make_train
+from lameta_jax.composition.rollout import EpisodeConfig, composition_task
+from lameta_jax.composition.slots import SlotConfig
 from lameta_jax.composition.types import make_users
 from lameta_jax.network.files import parse_scenario
 from lameta_jax.network.optimum import optimum
@@ -36,12 +34,13 @@ USERS = make_users(preferences(64))
 HYPERPARAMETERS = PPOHyperparameters()
 # Slots that vary, so that nothing may depend on there being one.
 SLOTS = SlotConfig(arrival_rate_spread=0.02, service_rate_spread=0.02, fading_spread=0.1)
-CONFIG = PPOConfig(num_updates=150, num_slots=2, users_per_slot=64, num_minibatches=2, slots=SLOTS)
+CONFIG = LearnerConfig(num_updates=150, num_minibatches=2)
+TASK = composition_task(POLICY, PARAMS, EpisodeConfig(num_slots=2, users_per_slot=64, slots=SLOTS))
 
 
 @pytest.fixture(scope="module")
 def trainer():
-    return make_train(CONFIG, POLICY, PARAMS)
+    return make_train(CONFIG, TASK)
 
 
 @pytest.fixture(scope="module")
@@ -67,33 +66,36 @@ def test_the_clipped_surrogate(ratio, advantage, loss):
 
 
 def test_small_losses():
-    assert value_loss(jnp.array([3.0]), jnp.array([5.0])).tolist() == [2.0]
+    def critic(value, old, target, clip):
+        return float(value_loss(jnp.array(value), jnp.array(old), jnp.array(target), clip))
+
+    assert critic(3.0, 0.0, 5.0, jnp.inf) == 2.0  # (3 - 5)^2 / 2
+    assert critic(3.0, 0.0, 5.0, 1.0) == 8.0  # held at 1: (1 - 5)^2 / 2
+    assert critic(3.0, 0.0, -1.0, 1.0) == 8.0  # the larger error: (3 + 1)^2 / 2, not (1 + 1)^2 / 2
     assert float(weighted_mean(jnp.array([1.0, 3.0, 100.0]), jnp.array([1.0, 1.0, 0.0]))) == 2.0
     assert float(weighted_mean(jnp.array([1.0]), jnp.array([0.0]))) == 0.0
 
 
 def test_the_loss_is_made_of_its_printed_parts():
     hyperparameters = PPOHyperparameters(clip_eps=0.1, value_coefficient=0.7, entropy_coefficient=0.03)
-    slots = draw_slots(KEY, SCENARIO.network, SLOTS, 2)
-    users = jax.tree.map(lambda leaf: leaf[:8].reshape(2, 4, *leaf.shape[1:]), USERS)
+    task = composition_task(POLICY, PARAMS, EpisodeConfig(num_slots=2, users_per_slot=4, slots=SLOTS))
     old, new = POLICY.init(KEY), POLICY.init(jax.random.key(1))
-    play = jax.jit(jax.vmap(lambda *batch: collect_episodes(POLICY, old, PARAMS, *batch)))
-    batch = play(jax.random.split(KEY, 2), slots, users)
+    slots, batch, _ = jax.jit(task.collect)(old, USERS, KEY)
     # One step of one user is left out, as after an early end.
     batch = batch._replace(alive=batch.alive.at[0, 2, 1].set(False))
     advantage = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 4)), dtype=float)
     target = 2 * advantage
+    surrogate_of = lambda numbers, *values: clipped_surrogate(*values, numbers.clip_eps)
 
     def decide_in_slot(slot, observation):
-        encoding = POLICY.encode(new, slot_params(PARAMS, slot))
+        encoding = POLICY.encode(new, slot)
         return jax.vmap(jax.vmap(lambda seen: POLICY.decode(new, encoding, seen)))(observation)
 
     loss, parts = jax.jit(
-        lambda weights: ppo_loss(
-            weights, batch, (advantage, target), hyperparameters=hyperparameters,
-            policy=POLICY, env_params=PARAMS, conditions=slots,
+        lambda weights: actor_critic_loss(
+            task, surrogate_of, hyperparameters, weights, slots, batch, (advantage, target)
         )
-    )(new)  # fmt: skip
+    )(new)
     decisions = jax.jit(jax.vmap(decide_in_slot))(slots, batch.observation)
     surrogate, critic, entropy = [], [], []
     for place in map(tuple, np.argwhere(np.asarray(batch.alive))):
@@ -154,8 +156,10 @@ def test_the_probe_is_solved(trained):
 
 
 def test_minibatches_must_divide_the_users():
-    with pytest.raises(ValueError, match="num_minibatches = 3 must divide users_per_slot = 64"):
-        PPOConfig(users_per_slot=64, num_minibatches=3)
+    trainer = make_train(LearnerConfig(num_minibatches=3), TASK)
+    state = trainer.init(HYPERPARAMETERS, USERS, KEY)
+    with pytest.raises(ValueError, match="num_minibatches = 3 must divide the 64 episodes per slot"):
+        trainer.advance(HYPERPARAMETERS, state, 1)
 
 
 def same_bits(one, other):
@@ -169,7 +173,8 @@ def test_the_default_scenario_is_solved():
     """On lameta-81, one policy for all preferences comes within 3% of the exact optimum."""
     scenario = load_named("lameta-81")
     params, policy = make_env_params(scenario), make_policy()
-    state, _ = make_train(PPOConfig(), policy, params).train(
+    task = composition_task(policy, params, EpisodeConfig())
+    state, _ = make_train(LearnerConfig(), task).train(
         PPOHyperparameters(), make_users(preferences(1000)), KEY
     )
     users = make_users(preferences(200, seed=9))

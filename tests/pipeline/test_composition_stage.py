@@ -9,7 +9,8 @@ from reference.composition_cases import preferences, six_agents
 
 from lameta_jax.composition.baselines import random_actor
 from lameta_jax.composition.evaluate import value_chains
-from lameta_jax.composition.ppo import PPOConfig
+from lameta_jax.composition.learner import LearnerConfig
+from lameta_jax.composition.rollout import EpisodeConfig
 from lameta_jax.composition.types import make_users
 from lameta_jax.network.files import parse_scenario
 from lameta_jax.pipeline.composition import (
@@ -26,7 +27,9 @@ from lameta_jax.pipeline.rows import composition_rows
 USERS = preferences(6)
 TRANSLATED = np.stack([preferences(6, seed=1), preferences(6, seed=2)], axis=1)
 CONFIG = CompositionConfig(
-    ppo=PPOConfig(num_updates=4, users_per_slot=8, num_minibatches=2, num_epochs=1), updates_per_report=2
+    learner=LearnerConfig(num_updates=4, num_minibatches=2, num_epochs=1),
+    episodes=EpisodeConfig(users_per_slot=8),
+    updates_per_report=2,
 )
 
 
