@@ -32,12 +32,14 @@ class ComposeConfig:
     application: str = AUTO  # whose adapter to use; auto: the one with the nearest intents
     elam_file: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """an E-LAM of your own, made by lameta distill; a shipped one if not given"""
+    model: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """where the model of --elam-file lies now, if it was distilled by --model and the folder has moved"""
     json: tyro.conf.FlagCreatePairsOff[bool] = False  # print one JSON object
 
 
 def compose(config: ComposeConfig) -> None:
     """Print the chain that the policy composes for a prompt, and how far from the best one it is."""
-    reader = open_reader(config.elam, config.application, config.elam_file)
+    reader = open_reader(config.elam, config.application, config.elam_file, config.model)
     prompt = read_prompt(config.prompt)
     with jax.enable_x64(True):  # the network and the policy first: they are quick to refuse
         scenario = read_network(config.network)

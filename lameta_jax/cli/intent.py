@@ -11,6 +11,7 @@ from lameta_jax.cli.common import BadInputError, refusing, write_json, write_tab
 
 AUTO = "auto"
 MAX_PROMPT_BYTES = 16_000_000
+CAUSAL_BATCH_SIZE = 64  # prompts that a language model answers before the first is written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,8 @@ class IntentConfig:
     application: str = AUTO  # whose adapter to use; auto: the one with the nearest intents
     elam_file: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """an E-LAM of your own, made by lameta distill; a shipped one if not given"""
+    model: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """where the model of --elam-file lies now, if it was distilled by --model and the folder has moved"""
     file: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """JSON Lines with id, prompt and optional application; - is standard input"""
     out: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
@@ -32,7 +35,7 @@ class IntentConfig:
 
 def intent(config: IntentConfig) -> None:
     """Print the preference behind a prompt, or write those behind the prompts of a file."""
-    reader = open_reader(config.elam, config.application, config.elam_file)
+    reader = open_reader(config.elam, config.application, config.elam_file, config.model)
     if config.file is not None:
         from lameta_jax.cli.intent_file import translate_file
 
@@ -55,11 +58,14 @@ class Reader(NamedTuple):
     applications: tuple[str, ...]  # what may be asked for
     read: Callable[[Sequence[str], Sequence[str]], list[dict[str, Any]]]
     """Preferences behind prompts as the JSON output holds them, each read for the application at its place."""
+    batch_size: int | None = None  # prompts to give to who is slow, so that the first are soon written
 
 
-def open_reader(elam: str, application: str, elam_file: str | None) -> Reader:
+def open_reader(elam: str, application: str, elam_file: str | None, model: str | None = None) -> Reader:
     """Whoever the options name; refuses an application that no E-LAM was distilled for."""
     if elam_file is None:
+        if model is not None:
+            raise BadInputError("--model needs --elam-file: it is the model that the file belongs to")
         from lameta_jax.elam.shipped import shipped_applications
 
         known = (AUTO, *shipped_applications())
@@ -70,16 +76,27 @@ def open_reader(elam: str, application: str, elam_file: str | None) -> Reader:
         raise BadInputError(
             "--application and --elam-file cannot both be given: the file is of one application"
         )
+    return _open_own(elam_file, model)
+
+
+def _open_own(elam_file: str, model: str | None) -> Reader:
+    """An E-LAM of the user's own, of the kind that the file says."""
     from lameta_jax.elam.answering import MiniLMElam
+    from lameta_jax.elam.causal_files import is_causal, load_causal
     from lameta_jax.elam.distilled_files import load_distilled
     from lameta_jax.elam.model import ELAM_LAYERS
     from lameta_jax.elam.sentence_encoder import SentenceEncoder
     from lameta_jax.elam.weights import WeightsError
 
     with refusing(WeightsError):
-        distilled = load_distilled(elam_file)
-        own = MiniLMElam(distilled, SentenceEncoder(ELAM_LAYERS[distilled.name]))
-    return Reader((AUTO, own.application), lambda prompts, _: _read_own(own, prompts))
+        if is_causal(elam_file):
+            own, batch_size = load_causal(elam_file, model), CAUSAL_BATCH_SIZE
+        elif model is not None:
+            raise BadInputError(f"--model: {elam_file} was not distilled by --model")
+        else:
+            distilled = load_distilled(elam_file)
+            own, batch_size = MiniLMElam(distilled, SentenceEncoder(ELAM_LAYERS[distilled.name])), None
+    return Reader((AUTO, own.application), lambda prompts, _: _read_own(own, prompts), batch_size)
 
 
 def _read_shipped(elam: str, prompts: Sequence[str], applications: Sequence[str]) -> list[dict[str, Any]]:
@@ -97,9 +114,12 @@ def _read_shipped(elam: str, prompts: Sequence[str], applications: Sequence[str]
 
 
 def _read_own(own: Any, prompts: Sequence[str]) -> list[dict[str, Any]]:
+    from lameta_jax.elam.weights import WeightsError
     from lameta_jax.intents.translator import translate
 
-    return [translation_fields(found, own.name, own.application) for found in translate(own, prompts)]
+    with refusing(WeightsError):
+        found = translate(own, prompts)
+    return [translation_fields(translation, own.name, own.application) for translation in found]
 
 
 def translation_fields(translation: Any, elam: str, application: str) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def translate_file(config: "IntentConfig", reader: Reader) -> None:
 def translate_lines(source: IO[bytes], reader: Reader, application: str) -> Iterator[dict[str, Any]]:
     """What each line means, in order; `{"id": …, "error": …}` for one that cannot be used."""
     queries = (_parse(line, application, reader.applications) for line in _lines(source))
-    while batch := _batch(queries):
+    while batch := _batch(queries, min(BATCH_SIZE, reader.batch_size or BATCH_SIZE)):
         usable = [query for query in batch if query.error is None]
         prompts, applications = [query.prompt for query in usable], [query.application for query in usable]
         results = iter(reader.read(prompts, applications))
@@ -64,10 +64,10 @@ def translate_lines(source: IO[bytes], reader: Reader, application: str) -> Iter
             yield {"id": query.id} | found
 
 
-def _batch(queries: Iterator[_Query]) -> list[_Query]:
-    """The next queries: enough to fill batches of equal length, and no more than memory should hold."""
+def _batch(queries: Iterator[_Query], count: int) -> list[_Query]:
+    """The next queries, up to `count` of them: no more than memory should hold."""
     batch, size = [], 0
-    for query in islice(queries, BATCH_SIZE):
+    for query in islice(queries, count):
         batch.append(query)
         size += len(query.prompt)
         if size > MAX_LINE_BYTES:

@@ -41,12 +41,15 @@ class ChatTokenizer:
             raise WeightsError(f"{folder}: the tokeniser has no chat template")
         if self._tokenizer.eos_token_id is None:
             raise WeightsError(f"{folder}: the tokeniser has no token that ends an answer")
-        self._instruction = instruction
+        self._folder, self._instruction = Path(folder), instruction
 
     def prompt_ids(self, prompts: Sequence[str]) -> list[list[int]]:
         """Token ids of each prompt in the chat template, up to where the answer begins.
 
         Lone surrogates, which no tokeniser takes, become question marks.
+
+        Raises:
+          WeightsError: the template refuses the conversation, such as one with a system's message.
         """
         return [self._ids(self._conversation(prompt)) for prompt in prompts]
 
@@ -66,12 +69,16 @@ class ChatTokenizer:
         return self._tokenizer.decode(list(ids), skip_special_tokens=True)
 
     def _ids(self, text: str) -> list[int]:
-        return self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        # verbose would print where a text is too long for the model, which callers see by themselves
+        return self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
 
     def _conversation(self, prompt: str) -> str:
         system = [{"role": "system", "content": self._instruction}] if self._instruction else []
         messages = [*system, {"role": "user", "content": _clean(prompt)}]
-        return self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        try:
+            return self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        except Exception as error:  # a template may raise whatever it likes
+            raise WeightsError(f"{self._folder}: the chat template fails ({reason(error)})") from None
 
 
 def pad(rows: Sequence[Sequence[int]], length: int, *, left: bool) -> Tokens:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jaxtyping import PyTree
+from jaxtyping import Float, PyTree
 
 from lameta_jax.elam.lora import split_adapters
 from lameta_jax.elam.model import (
@@ -56,18 +56,26 @@ def load_distilled(path: str | Path) -> Distilled:
     shapes |= {"scaling.centre": (levels, HIDDEN_SIZE), "scaling.scale": (levels,)}
     shapes |= {"mean_preference": (4,), "centroid": (HIDDEN_SIZE,)}
     check_tensors(path, tensors, shapes)
-    mean = tensors["mean_preference"]
-    if mean.min() < 0 or abs(mean.sum() - 1) > 1e-3:
-        raise WeightsError(f"{path}: mean_preference must lie on the simplex")
+    check_mean_preference(path, tensors["mean_preference"])
     return Distilled(
         name=size,
         application=application,
         params=_nested(_DECODER, tensors),
         adapters=_nested(_ADAPTERS, tensors),
         scaling=FeatureScaling(tensors["scaling.centre"], tensors["scaling.scale"]),
-        mean_preference=mean,
+        mean_preference=tensors["mean_preference"],
         centroid=tensors["centroid"],
     )
+
+
+def check_mean_preference(path: str | Path, mean: Float[np.ndarray, " 4"]) -> None:
+    """Refuse a mean preference that is none.
+
+    Raises:
+      WeightsError: naming the file.
+    """
+    if not (mean.min() >= 0 and abs(mean.sum() - 1) <= 1e-3):  # false where a number is nan
+        raise WeightsError(f"{path}: mean_preference must lie on the simplex")
 
 
 def _named(prefix: str, params: PyTree) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Reference: Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, 2022, 
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ from flax import nnx
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float
 
-from lameta_jax.elam.weights import WeightsError, check_tensors, read_tensors
+from lameta_jax.elam.weights import WeightsError, check_tensors, read_tensors, reason
 from lameta_jax.functional import Params
 
 _ADAPTERS = ("lora_a", "lora_b")
@@ -36,6 +37,8 @@ class LoRAConfig:
     def __post_init__(self):
         if self.rank < 1:
             raise ValueError(f"rank {self.rank} must be at least 1")
+        if not math.isfinite(self.alpha):
+            raise ValueError(f"alpha {self.alpha} must be finite")
         for pattern in (self.targets,) if isinstance(self.targets, str) else self.targets:
             try:
                 re.compile(pattern)
@@ -148,12 +151,18 @@ def _linear_shapes(base: Params, path: tuple = ()) -> Iterator[tuple[tuple, tupl
             yield from _linear_shapes(value, (*path, name))
 
 
-def save_adapters(path: str | Path, adapters: Params, config: LoRAConfig, notes: dict[str, str]) -> None:
-    """Write adapters as safetensors; `notes` say how they were made."""
+def save_adapters(
+    path: str | Path,
+    adapters: Params,
+    config: LoRAConfig,
+    notes: dict[str, str],
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """Write adapters as safetensors; `notes` say how they were made, `metadata` is what else the header holds."""
     from safetensors.numpy import save_file
 
     tensors: dict[str, Any] = {".".join(map(str, name)): x for name, x in flatten_dict(adapters).items()}
-    header = {"lora": json.dumps(asdict(config)), "notes": json.dumps(notes)}
+    header = {"lora": json.dumps(asdict(config)), "notes": json.dumps(notes), **(metadata or {})}
     save_file({name: np.ascontiguousarray(x, np.float32) for name, x in tensors.items()}, path, header)
 
 
@@ -169,7 +178,7 @@ def load_adapters(path: str | Path, base: Params) -> tuple[Params, LoRAConfig]:
         targets = fields["targets"]
         config = LoRAConfig(**fields | {"targets": targets if isinstance(targets, str) else tuple(targets)})
     except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: not a file of LoRA adapters ({error})") from None
+        raise WeightsError(f"{path}: not a file of LoRA adapters ({reason(error)})") from None
     places: dict[str, tuple] = {}
     shapes: dict[str, tuple[int, ...]] = {}
     for place, (*stack, inputs, outputs) in _linear_shapes(base):

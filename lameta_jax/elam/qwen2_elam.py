@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax.typing import DTypeLike as DType
 from jaxtyping import Float
 
 from lameta_jax.elam.chat import LENGTH_STEP, ChatTokenizer, pad
 from lameta_jax.elam.generation import generate
-from lameta_jax.elam.lora import load_adapters, merge_adapters
+from lameta_jax.elam.lora import LoRAConfig, add_lora, load_adapters, merge_adapters
+from lameta_jax.elam.qwen2 import abstract_qwen2
 from lameta_jax.elam.qwen2_config import Qwen2Config
 from lameta_jax.elam.qwen2_weights import load_qwen2
 from lameta_jax.functional import Params, functionalize
@@ -38,6 +41,14 @@ class Qwen2Elam:
     tokenizer: ChatTokenizer
     mean_preference: Float[np.ndarray, " 4"]  # of the data set it was distilled on; the fallback
     answering: AnswerConfig = AnswerConfig()
+    name: str = ""  # of the model
+    application: str = ""  # that it was distilled for
+
+    @property
+    def max_prompt_tokens(self) -> int:
+        """Greatest length of a prompt that is answered, with the chat template."""
+        room = self.config.max_positions - self.answering.max_new_tokens
+        return min(self.answering.max_prompt_tokens, room)
 
     def answer(self, prompts: Sequence[str], progress: Callable[[int, int], None] | None = None) -> list[str]:
         """Greedy answer to every prompt, as the model wrote it, or "" where the prompt is too long.
@@ -45,9 +56,7 @@ class Qwen2Elam:
         Prompts are sorted by length and padded to multiples of `LENGTH_STEP`. `progress(done, total)` is called
         after every batch.
         """
-        limit = min(
-            self.answering.max_prompt_tokens, self.config.max_positions - self.answering.max_new_tokens
-        )
+        limit = self.max_prompt_tokens
         rows = self.tokenizer.prompt_ids(prompts)
         order = sorted((i for i, row in enumerate(rows) if 0 < len(row) <= limit), key=lambda i: len(rows[i]))
         answers = [""] * len(rows)
@@ -91,6 +100,7 @@ def load_qwen2_elam(
     instruction: str = "",
     dtype: DType | None = None,
     answering: AnswerConfig | None = None,
+    application: str = "",
 ) -> Qwen2Elam:
     """Load a Hugging Face folder of a Qwen2 model and, if given, the adapters that distillation left.
 
@@ -101,15 +111,42 @@ def load_qwen2_elam(
       instruction: the system's message before every prompt, the one that the model was distilled with.
       dtype: of the weights; by default that of the checkpoint.
       answering: how prompts are answered.
+      application: that the model was distilled for.
 
     Raises:
       WeightsError: a file is missing, damaged or does not fit; one line.
     """
     tokenizer = ChatTokenizer(folder, instruction)
     model = load_qwen2(folder, dtype)
-    apply, params = functionalize(model)
+    _, params = functionalize(model)
     if adapters is not None:
         trained, lora = load_adapters(adapters, params)
         params = merge_adapters(params, trained, lora)
     mean = np.asarray(mean_preference, np.float64)
-    return Qwen2Elam(apply, params, model.config, tokenizer, mean, answering or AnswerConfig())
+    return Qwen2Elam(
+        qwen2_apply(model.config, params["embedding"]["embedding"].dtype),
+        params,
+        model.config,
+        tokenizer,
+        mean,
+        answering or AnswerConfig(),
+        model_name(folder),
+        application,
+    )
+
+
+@lru_cache(maxsize=4)
+def qwen2_apply(config: Qwen2Config, dtype: DType, lora: LoRAConfig | None = None) -> Callable[..., Any]:
+    """`apply` of a model of that size, see `functionalize`, with adapters if `lora` is given.
+
+    It is kept, so that what is compiled for one E-LAM serves all that are made of such a model.
+    """
+    model = abstract_qwen2(config, dtype)
+    if lora is None:
+        return functionalize(model)[0]
+    return functionalize(nnx.eval_shape(lambda: add_lora(jax.random.key(0), model, lora)))[0]
+
+
+def model_name(folder: str | Path) -> str:
+    """What the model in a folder is called: the folder's name."""
+    return Path(folder).resolve().name

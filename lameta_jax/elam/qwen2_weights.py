@@ -93,6 +93,16 @@ def load_qwen2(folder: str | Path, dtype: DType | None = None, mesh: Mesh | None
     return model
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold the weights of a folder: those that its index names, or the only one.
+
+    Raises:
+      WeightsError: the index is damaged.
+    """
+    placed = _placed_keys(folder)
+    return [folder / "model.safetensors"] if placed is None else sorted(set(placed.values()))
+
+
 def _parameters(model: Qwen2) -> list[tuple[tuple, Any]]:
     return list(nnx.to_flat_state(nnx.state(model)))
 
@@ -103,7 +113,7 @@ def _sources(folder: Path, stack: ExitStack) -> dict[str, _Source]:
 
     readers = {}
     placed = _placed_keys(folder)
-    for file in sorted(set(placed.values())) if placed is not None else [folder / "model.safetensors"]:
+    for file in weight_files(folder):
         if not file.is_file():
             raise WeightsError(f"{folder}: no {file.name}")
         try:

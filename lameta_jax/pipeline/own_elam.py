@@ -1,6 +1,6 @@
 """An E-LAM for an application of one's own: from labelled records to a distilled model and its held-out error."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from lameta_jax.elam.answering import MiniLMElam
 from lameta_jax.elam.model import Distilled
 from lameta_jax.elam.sentence_encoder import SentenceEncoder
 from lameta_jax.intents.corpus import CorpusError, Record, preferences_of, prompts_of
-from lameta_jax.intents.translator import translate
+from lameta_jax.intents.translator import AnsweringModel, translate
 from lameta_jax.pipeline.distillation import Train, distil_decoder, distil_raw, fine_tune, training_states
 from lameta_jax.pipeline.intents import ApplicationData, IntentConfig, Labelled
 
@@ -21,19 +21,25 @@ MIN_RECORDS = 8  # with distinct prompts, to train on and in the history
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnElamConfig:
-    """How an E-LAM is made from records that are an application's D_IoKD as they are."""
+class SplitConfig:
+    """Who validates."""
 
-    elam: str = "large"  # small or large
-    method: DistillationConfig = IOKD
-    decoder_only: bool = False  # leave the encoder as it is
-    pretraining: TrainerConfig = DECODER_ALONE  # of the raw E-LAM
     validation: float = 0.1  # share of the prompts held out, in [0, 1)
     seed: int = 0
 
     def __post_init__(self):
         if not 0.0 <= self.validation < 1.0:
             raise ValueError(f"validation = {self.validation} must lie in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnElamConfig(SplitConfig):
+    """How an E-LAM is made from records that are an application's D_IoKD as they are; the seed is of all it draws."""
+
+    elam: str = "large"  # small or large
+    method: DistillationConfig = IOKD
+    decoder_only: bool = False  # leave the encoder as it is
+    pretraining: TrainerConfig = DECODER_ALONE  # of the raw E-LAM
 
 
 class RecordSplit(NamedTuple):
@@ -68,7 +74,7 @@ def records_of(records: Sequence[Record], application: str | None, place: str) -
     return tuple(record for record in records if record.application == wanted)
 
 
-def split_records(records: Sequence[Record], history: Sequence[Record], config: OwnElamConfig) -> RecordSplit:
+def split_records(records: Sequence[Record], history: Sequence[Record], config: SplitConfig) -> RecordSplit:
     """Hold out a random share of the prompts, at least one unless the share is 0.
 
     Records with one prompt stay together, and the history loses those with a prompt that is held out: what validates
@@ -141,11 +147,16 @@ def validation_errors(
     encoder: SentenceEncoder, own: OwnElam, split: RecordSplit
 ) -> dict[str, TranslationError]:
     """Errors on the records held out: of the training records' mean vector, the raw and the distilled model."""
+    return held_out_errors({name: MiniLMElam(model, encoder) for name, model in own._asdict().items()}, split)
+
+
+def held_out_errors(elams: Mapping[str, AnsweringModel], split: RecordSplit) -> dict[str, TranslationError]:
+    """Errors on the records held out, by name: of the training records' `mean vector`, and of every E-LAM."""
     actual = preferences_of(split.validation)
     mean = np.broadcast_to(preferences_of(split.training).mean(axis=0), actual.shape)
     errors = {"mean vector": translation_error(mean, actual)}
-    for name, model in own._asdict().items():
-        read = translate(MiniLMElam(model, encoder), prompts_of(split.validation))
+    for name, elam in elams.items():
+        read = translate(elam, prompts_of(split.validation))
         predicted = np.array([translation.preference for translation in read])
         errors[name] = translation_error(predicted, actual, [translation.failed for translation in read])
     return errors

@@ -14,6 +14,7 @@ import pytest
 from safetensors import safe_open
 
 from lameta_jax.cli import distill as command
+from lameta_jax.cli import distill_minilm
 from lameta_jax.cli.distill import METHOD_OPTIONS, DistillConfig
 from lameta_jax.distillation.train import METHODS
 from lameta_jax.elam import sentence_encoder
@@ -55,9 +56,9 @@ ENCODER = cache(sentence_encoder.SentenceEncoder)
 @pytest.fixture
 def quickly(monkeypatch):
     """Pre-training of five epochs, and an encoder that is loaded and compiled once."""
-    tuned, short = command.OwnElamConfig, replace(METHODS["sft"].decoder_trainer, num_epochs=5)
-    monkeypatch.setattr(command, "OwnElamConfig", lambda **fields: tuned(**fields, pretraining=short))
-    for module in (command, sentence_encoder):
+    tuned, short = OwnElamConfig, replace(METHODS["sft"].decoder_trainer, num_epochs=5)
+    monkeypatch.setattr(distill_minilm, "OwnElamConfig", lambda **fields: tuned(**fields, pretraining=short))
+    for module in (distill_minilm, sentence_encoder):
         monkeypatch.setattr(module, "SentenceEncoder", ENCODER)
 
 
@@ -123,7 +124,8 @@ def test_interrupted_anywhere_the_same_command_ends_with_the_same_file(lameta, f
         if "epoch 2 of 5" in message or "epoch 1 of 3" in message:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "say", say)
+    for module in (command, distill_minilm):
+        monkeypatch.setattr(module, "say", say)
     for _ in range(2):
         run = lameta(*given())
         assert (run.code, run.out, run.err) == (130, "", "lameta: interrupted\n")
@@ -208,12 +210,13 @@ def test_every_option_says_how_it_is_made():
     expected = OwnElamConfig(
         elam="small", method=replace(dpo, trainer=replace(dpo.trainer, num_epochs=9)), validation=0.3, seed=5
     )
-    assert command._own_config(config) == expected
+    assert distill_minilm.own_config(config, dpo) == expected
     alone = replace(dpo, decoder_trainer=replace(dpo.decoder_trainer, num_epochs=9))
-    assert command._own_config(replace(config, decoder_only=True)) == replace(
+    assert distill_minilm.own_config(replace(config, decoder_only=True), dpo) == replace(
         expected, method=alone, decoder_only=True
     )
-    assert command._own_config(DistillConfig(corpus="a", out="b")) == OwnElamConfig()
+    plain = DistillConfig(corpus="a", out="b")
+    assert distill_minilm.own_config(plain, METHOD_OPTIONS[plain.method]) == OwnElamConfig()
 
 
 def test_benchmark_prompts_are_in_no_default_and_told_where_they_are_given(capsys):
