@@ -1,5 +1,8 @@
 """Composers that learn nothing: random, greedy and replayed chains; and the pool that makes a learner deaf.
 
+Searches over whole chains (`optimum`, `beam_search`, `annealing.anneal`) and language models that compose by themselves
+(`pipeline.zero_shot`) give chains, which `replay_actor` plays.
+
 All are actors: `act(key, observation, state, params) -> Action`, like a trained policy (`policy_actor`). As
 they do not use what an E-LAM could tell them next, they always call the cheapest one.
 """
@@ -7,7 +10,7 @@ they do not use what an E-LAM could tell them next, they always call the cheapes
 from dataclasses import replace
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from lameta_jax.composition.distributions import MaskedCategorical
 from lameta_jax.composition.env import EnvParams
@@ -35,8 +38,21 @@ def greedy_actor() -> Actor:
     return Actor(_greedy)
 
 
+def greedy_reward_actor() -> Actor:
+    """The legal node of the required type with the largest s . I of (34), for the translated preference.
+
+    Beyond the paper, whose "Greedy" looks at the dominant factor alone: this one maximises the step reward itself, as
+    far as the type can be had (with delta >= 1/2 no node of another type is ever worth more). It too looks one step
+    ahead only, and takes no account of the fee.
+    """
+    return Actor(_greedy_reward)
+
+
 def replay_actor(chains: Int[Array, "users hops"]) -> Actor:
-    """Composes given chains, for user i (`User.index`) that of row i: a way to replay exact optima."""
+    """Composes given chains, for user i (`User.index`) that of row i: a way to replay exact optima.
+
+    A row with a -1 stands for no chain: that agent does not exist, so the episode fails, with its `failure_qoe`.
+    """
     return Actor(_replay, chains)
 
 
@@ -68,11 +84,20 @@ def _random_typed(
 
 def _greedy(key: Key[Array, ""], observation: Observation, state: EnvState, params: EnvParams) -> Action:
     del key, state
-    benefits = params.node_benefits.at[:, INFORMATION].set(observation.link_benefit)
+    benefits = _benefits(observation, params)
     dominant = benefits[:, jnp.argmax(observation.preference)]
     suitable = _suitable(observation)
     best = suitable & (dominant >= jnp.max(jnp.where(suitable, dominant, -jnp.inf)))
     node = jnp.argmax(jnp.where(best, benefits @ observation.preference, -jnp.inf))
+    return Action(node, _cheapest(observation, params))
+
+
+def _greedy_reward(
+    key: Key[Array, ""], observation: Observation, state: EnvState, params: EnvParams
+) -> Action:
+    del key, state
+    worth = _benefits(observation, params) @ observation.preference
+    node = jnp.argmax(jnp.where(_suitable(observation), worth, -jnp.inf))
     return Action(node, _cheapest(observation, params))
 
 
@@ -85,6 +110,11 @@ def _replay(
 ) -> Action:
     del key
     return Action(chains[state.user.index, observation.step], _cheapest(observation, params))
+
+
+def _benefits(observation: Observation, params: EnvParams) -> Float[Array, "agents 4"]:
+    """I(.) of (34) of every agent and of the link to it."""
+    return params.node_benefits.at[:, INFORMATION].set(observation.link_benefit)
 
 
 def _suitable(observation: Observation) -> Bool[Array, " agents"]:

@@ -9,23 +9,23 @@ Assumptions where the paper is silent:
 - every translation is a call with its fee, also by the E-LAM already in force; the kappa of the last step
   guides nothing, so no call is made;
 - where no legal node is left, the mask opens to all, and whichever node is picked ends the episode with
-  `failure_qoe`; so does any illegal node that a caller passes in spite of the mask;
+  `failure_qoe`; so does any illegal node that a caller passes in spite of the mask, and a node or a kappa that does
+  not exist (such as -1), which in addition leaves the chain as it was;
+- an agent that has failed (`slots.with_failures`) is illegal, whatever its links;
 - step rewards are scaled down, because a chain's sum of (34) is not its QoE: at full scale the best policy of the
   process is not always the best for (18a) (for even preferences on lameta-81 it loses 3.4% of QoE).
 """
 
 from dataclasses import dataclass, replace
-from typing import no_type_check
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from lameta_jax.composition.reward import episode_bonus, normalised_benefit, step_reward
-from lameta_jax.composition.slots import Conditions, with_conditions
-from lameta_jax.composition.types import Action, EnvState, Observation, StepInfo, User
-from lameta_jax.network.network import AgenticNetwork, NeighbourTable, Request, Scenario, neighbour_table
+from lameta_jax.composition.slots import Conditions, available, with_conditions
+from lameta_jax.composition.types import Action, EnvParams, EnvState, Observation, StepInfo, User
+from lameta_jax.network.network import AgenticNetwork, Scenario, neighbour_table
 from lameta_jax.network.outage import crash_probability
 from lameta_jax.network.qoe import QOE_FORMS, ChainFactors, chain_factors
 from lameta_jax.network.queueing import agent_latency
@@ -52,39 +52,6 @@ class EnvConfig:
             raise ValueError(f"reward_preference = {self.reward_preference!r} must be one of {known}")
         if self.qoe_form not in QOE_FORMS:
             raise ValueError(f"qoe_form = {self.qoe_form!r} must be one of {', '.join(QOE_FORMS)}")
-
-
-# no_type_check: under vmap and jit the same class holds batched arrays, or no arrays at all.
-@no_type_check
-@flax.struct.dataclass
-class EnvParams:
-    """One network in one slot, and the rules. `slot_params` moves it to another slot."""
-
-    network: AgenticNetwork
-    request: Request
-    table: NeighbourTable
-    elam_fees: Float[Array, " elams"]
-    node_benefits: Float[Array, "agents 4"]  # I(.) of (34); the INFORMATION column is 1 (no link yet)
-    link_benefits: Float[Array, " links"]  # I(BER)
-    functional_reward: Float[Array, ""]
-    step_reward_scale: Float[Array, ""]
-    failure_qoe: Float[Array, ""]
-    mask_types: bool = flax.struct.field(pytree_node=False)
-    qoe_form: str = flax.struct.field(pytree_node=False)
-    reward_preference: str = flax.struct.field(pytree_node=False)
-    initial_elam: int = flax.struct.field(pytree_node=False)
-
-    @property
-    def num_agents(self) -> int:
-        return self.network.agent_type.shape[0]
-
-    @property
-    def num_hops(self) -> int:
-        return self.request.types.shape[0]
-
-    @property
-    def num_elams(self) -> int:
-        return self.elam_fees.shape[0]
 
 
 def make_env_params(scenario: Scenario, config: EnvConfig | None = None) -> EnvParams:
@@ -124,10 +91,10 @@ def reset(key: Key[Array, ""], params: EnvParams, user: User) -> tuple[Observati
     del key
     state = EnvState(
         user=user,
-        chain=jnp.full(params.num_hops, -1),
+        chain=jnp.full(params.num_hops, -1, dtype=int),
         links=jnp.zeros(params.num_hops - 1, dtype=int),
-        step=jnp.asarray(0),
-        elam=jnp.asarray(params.initial_elam),
+        step=jnp.asarray(0, dtype=int),
+        elam=jnp.asarray(params.initial_elam, dtype=int),
         succeeded=jnp.asarray(True),
         terminated=jnp.asarray(False),
     )
@@ -186,14 +153,17 @@ def _extend_chain(
 ) -> tuple[EnvState, Float[Array, " 4"], Bool[Array, ""]]:
     """The state after an action, the normalised factors of the agent that it adds, and whether that fits."""
     at = _place(state, params)
+    exists = _within(action.node, params.num_agents) & _within(action.elam, params.num_elams)
     is_legal, link, _ = (candidates[action.node] for candidates in _candidates(state, params))
-    fits = params.network.agent_type[action.node] == params.request.types[at]
+    is_legal = is_legal & exists
+    fits = exists & (params.network.agent_type[action.node] == params.request.types[at])
     link_benefit = jnp.where(is_legal, _link_benefit(state, link, params), 0.0)
     benefits = params.node_benefits[action.node].at[INFORMATION].set(link_benefit)
+    benefits = jnp.where(exists, benefits, 0.0)
     terminated = ~is_legal | (at == params.num_hops - 1)
     moved = replace(
         state,
-        chain=state.chain.at[at].set(action.node),
+        chain=state.chain.at[at].set(jnp.where(exists, action.node, -1)),
         links=jnp.where(jnp.arange(1, params.num_hops) == at, link, state.links),
         step=state.step + 1,
         elam=jnp.where(terminated, state.elam, action.elam),
@@ -214,7 +184,7 @@ def _candidates(
     link = jnp.zeros(num_agents, dtype=int).at[place].set(params.table.link[predecessor], mode="drop")
     linked = jnp.full(num_agents, state.step == 0).at[place].set(True, mode="drop")
     taken = jnp.where(state.chain >= 0, state.chain, num_agents)
-    legal = linked.at[taken].set(False, mode="drop")
+    legal = linked.at[taken].set(False, mode="drop") & available(params.network)
     if params.mask_types:
         legal = legal & (params.network.agent_type == params.request.types[_place(state, params)])
     return legal, link, linked
@@ -253,6 +223,11 @@ def _place(state: EnvState, params: EnvParams) -> Int[Array, ""]:
 
 def _predecessor(state: EnvState) -> Int[Array, ""]:
     return jnp.where(state.step == 0, -1, state.chain[jnp.maximum(state.step - 1, 0)])
+
+
+def _within(index: Int[Array, ""], count: int) -> Bool[Array, ""]:
+    # JAX would read -1 as the last one, and a number too large as well.
+    return (index >= 0) & (index < count)
 
 
 def _translated(state: EnvState) -> Float[Array, " 4"]:

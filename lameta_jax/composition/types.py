@@ -1,6 +1,6 @@
-"""The pytrees of the decision process: users, states, observations, actions.
+"""The pytrees of the decision process: its parameters, users, states, observations, actions.
 
-Shapes are those of one user; `vmap` adds axes.
+Shapes are those of one user in one slot; `vmap` adds axes.
 """
 
 from typing import NamedTuple, no_type_check
@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from lameta_jax.network.network import AgenticNetwork, NeighbourTable, Request
+
 Actor = jax.tree_util.Partial
 """Anything that composes chains: `act(key, observation, state, params) -> Action`, for one user and step.
 
@@ -20,6 +22,38 @@ another actor of the same kind compiles nothing anew.
 
 
 # no_type_check: under vmap and jit the same classes hold batched arrays, or no arrays at all.
+@no_type_check
+@flax.struct.dataclass
+class EnvParams:
+    """One network in one slot, and the rules: see `env.make_env_params`; `env.slot_params` moves it to another slot."""
+
+    network: AgenticNetwork
+    request: Request
+    table: NeighbourTable
+    elam_fees: Float[Array, " elams"]
+    node_benefits: Float[Array, "agents 4"]  # I(.) of (34); the INFORMATION column is 1 (no link yet)
+    link_benefits: Float[Array, " links"]  # I(BER)
+    functional_reward: Float[Array, ""]
+    step_reward_scale: Float[Array, ""]
+    failure_qoe: Float[Array, ""]
+    mask_types: bool = flax.struct.field(pytree_node=False)
+    qoe_form: str = flax.struct.field(pytree_node=False)
+    reward_preference: str = flax.struct.field(pytree_node=False)
+    initial_elam: int = flax.struct.field(pytree_node=False)
+
+    @property
+    def num_agents(self) -> int:
+        return self.network.agent_type.shape[0]
+
+    @property
+    def num_hops(self) -> int:
+        return self.request.types.shape[0]
+
+    @property
+    def num_elams(self) -> int:
+        return self.elam_fees.shape[0]
+
+
 @no_type_check
 @flax.struct.dataclass
 class User:

@@ -36,10 +36,8 @@ class Request:
 
 def explanation_request(record: Record) -> Request:
     """Asks why the prompt of a demonstration leads to its preference: `f_CoT` of LAMeTA eq. (22)."""
-    text = _template("cot").format(
-        application=record.application, prompt=record.prompt, percents=_percents(record)
-    )
-    return _request(f"cot-{record.id}", "cot", record.application, text)
+    fields = {"application": record.application, "prompt": record.prompt, "percents": _percents(record)}
+    return templated_request(f"cot-{record.id}", "cot", record.application, fields)
 
 
 def augmentation_request(
@@ -47,23 +45,27 @@ def augmentation_request(
 ) -> Request:
     """Asks for `count` new samples from demonstrations with their reasoning: LAMeTA eq. (23)."""
     shown = "\n".join(_demonstration(number, record) for number, record in enumerate(demonstrations, start=1))
-    text = _template("augment").format(
-        application=application, demonstrations=shown, count=count, settings=settings
-    )
+    fields = {"application": application, "demonstrations": shown, "count": count, "settings": settings}
     ids = [record.id for record in demonstrations]
     details = {"count": count, "settings": settings, "demonstration_ids": ids}
-    return _request(name, "augment", application, text, details)
+    return templated_request(name, "augment", application, fields, details)
 
 
 def translation_request(record: Record) -> Request:
     """Asks for the preference that a prompt implies, without an example."""
-    text = _template("translate").format(prompt=record.prompt)
-    return _request(f"translate-{record.id}", "translate", record.application, text)
+    fields = {"prompt": record.prompt}
+    return templated_request(f"translate-{record.id}", "translate", record.application, fields)
 
 
-def _request(
-    name: str, kind: str, application: str, text: str, details: Mapping[str, Any] | None = None
+def templated_request(
+    name: str,
+    kind: str,
+    application: str,
+    fields: Mapping[str, Any],
+    details: Mapping[str, Any] | None = None,
 ) -> Request:
+    """The request with id `name` whose message is the template of its kind with the fields filled in."""
+    text = _template(kind).format(**fields)
     # Half a surrogate pair, which JSON can hold, fits in no request.
     clean = text.encode("utf-8", "replace").decode("utf-8")
     messages = (Message("system", _template("system")), Message("user", clean))

@@ -62,9 +62,6 @@ class RecordedTeacher:
     def recorded(self, request_id: str) -> Exchange:
         """The last exchange of that id, whatever was asked.
 
-        For requests that cannot be made again from here: those to compose a chain list a network, which this part of
-        the package knows nothing of.
-
         Raises:
           TeacherError: there is none; it says what to record and how.
         """

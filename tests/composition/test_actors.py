@@ -7,19 +7,21 @@ import pytest
 from reference import composition_twin as twin
 from reference.composition_cases import dead_end, four_agents, preferences, six_agents
 
+from lameta_jax.composition.annealing import anneal
 from lameta_jax.composition.baselines import (
     even_users,
     greedy_actor,
+    greedy_reward_actor,
     hide_intents,
     random_actor,
     replay_actor,
 )
-from lameta_jax.composition.env import make_env_params, reset, step
+from lameta_jax.composition.env import EnvConfig, make_env_params, reset, step
 from lameta_jax.composition.evaluate import evaluate
 from lameta_jax.composition.policy import PolicyConfig, make_policy, policy_actor
-from lameta_jax.composition.types import make_users
+from lameta_jax.composition.types import Action, make_users
 from lameta_jax.network.files import parse_scenario
-from lameta_jax.network.optimum import optimum
+from lameta_jax.network.optimum import beam_search, optimum
 
 KEY = jax.random.key(0)
 SIX = parse_scenario(six_agents(), "six")
@@ -31,6 +33,7 @@ ACTORS = {
     "random": random_actor(),
     "random of the type": random_actor(respect_types=True),
     "greedy": greedy_actor(),
+    "greedy on the reward": greedy_reward_actor(),
     "replayed": replay_actor(jnp.tile(jnp.array([1, 2, 5]), (16, 1))),
     "policy": policy_actor(POLICY, WEIGHTS),
     "sampled policy": policy_actor(POLICY, WEIGHTS, greedy=False),
@@ -112,6 +115,79 @@ def test_greedy_may_run_into_a_dead_end():
     # b2 is faster than b1 but leads nowhere.
     evaluation = served(greedy_actor(), dead_end(), make_users(np.array([[0.1, 0.1, 0.7, 0.1]])))
     assert evaluation.qoe.tolist() == [-1.0] and not evaluation.succeeded.any()
+
+
+def test_greedy_on_the_reward_weighs_all_factors():
+    # Dominant is the capability, for which greedy takes b1. But with I(C), I(L), I(F/O) of b0 = 0.08, 0.96, 0.8 and of
+    # b1 = 0.92, 0, 0.2, s . I is 0.4 * 0.08 + 0.3 * 0.96 + 0.3 * 0.8 = 0.56 for b0 and 0.43 for b1.
+    users = make_users(np.array([[0.4, 0.0, 0.3, 0.3]]))
+    assert served(greedy_actor(), users=users).chain.tolist() == [[1, 3, 5]]
+    assert served(greedy_reward_actor(), users=users).chain.tolist() == [[1, 2, 5]]
+
+
+def test_no_action_pays_a_larger_step_reward_than_greedy_on_the_reward_takes():
+    @jax.jit
+    @jax.vmap
+    def rewards_along_the_way(user):
+        observation, state = reset(KEY, PARAMS, user)
+        taken, best = [], []
+        for _ in range(3):
+            action = greedy_reward_actor()(KEY, observation, state, PARAMS)
+
+            def reward(node, state=state, elam=action.elam):
+                return step(KEY, state, Action(node, elam), PARAMS)[-1].step_reward
+
+            every = jax.vmap(reward)(jnp.arange(6))
+            taken.append(every[action.node])
+            best.append(jnp.max(jnp.where(observation.node_mask, every, -jnp.inf)))
+            observation, state, *_ = step(KEY, state, action, PARAMS)
+        return jnp.stack(taken), jnp.stack(best)
+
+    taken, best = rewards_along_the_way(USERS)
+    np.testing.assert_array_equal(taken, best)
+
+
+@pytest.mark.parametrize("search", ["beam", "annealing"])
+def test_searched_chains_are_replayed(search):
+    """For what the E-LAMs say; the value is the user's own."""
+    said = USERS.translated[:, 1]
+    if search == "beam":
+        chains = beam_search(SIX.network, SIX.request, said).agents
+    else:
+        chains = anneal(KEY, SIX.network, SIX.request, said).agents
+    evaluation = served(replay_actor(chains))
+    plug_in = served(replay_actor(optimum(SIX.network, SIX.request, said).agents[:, 0]))
+    assert np.all(evaluation.feasible)
+    # Eight chains: both searches see them all.
+    np.testing.assert_allclose(evaluation.qoe, plug_in.qoe, rtol=1e-5)
+
+
+@pytest.mark.parametrize("mask_types", [False, True])
+@pytest.mark.parametrize(
+    ("request_types", "types"),
+    [
+        ("ABC", "AABBCC"),
+        ("ABC", "AABBCA"),  # the last agent, which an index of -1 would mean, can be the first of a chain
+        ("AAA", "AAAAAA"),  # every agent fits everywhere
+        ("A", "AABBCA"),
+    ],
+)
+def test_no_chain_fails_when_it_is_replayed(request_types, types, mask_types):
+    mapping = six_agents() | {"request": list(request_types)}
+    for agent, kind in zip(mapping["agents"], types, strict=True):
+        agent["type"] = kind
+    params = make_env_params(parse_scenario(mapping, "test"), EnvConfig(mask_types=mask_types))
+    chains = jnp.full((16, len(request_types)), -1)
+    evaluation = evaluate(KEY, replay_actor(chains), params, USERS)
+    assert evaluation.qoe.tolist() == [-1.0] * 16
+    assert not np.any(evaluation.succeeded)
+
+
+def test_a_failed_chain_leaves_the_others_alone():
+    best = optimum(SIX.network, SIX.request, USERS.preference)
+    evaluation = served(replay_actor(best.agents[:, 0].at[3].set(-1)))
+    assert evaluation.succeeded.tolist() == [user != 3 for user in range(16)]
+    np.testing.assert_allclose(np.delete(evaluation.qoe, 3), np.delete(best.qoe[:, 0], 3), rtol=1e-5)
 
 
 def test_replayed_optima_reach_the_optimum():

@@ -7,11 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from reference import composition_twin as twin
-from reference.composition_cases import dead_end, four_agents
+from reference.composition_cases import dead_end, four_agents, interleaved, walks_without_return
 
+from lameta_jax.composition.baselines import random_actor, replay_actor
 from lameta_jax.composition.env import EnvConfig, make_env_params, reset, step
+from lameta_jax.composition.evaluate import evaluate
 from lameta_jax.composition.types import Action, make_users
 from lameta_jax.network.files import parse_scenario
+from lameta_jax.network.optimum import optimum
 
 KEY = jax.random.key(0)
 A, B1, B2, C = range(4)
@@ -131,6 +134,22 @@ def test_an_illegal_node_ends_the_episode(actions, why):
     assert ends[-1] and float(infos[-1].qoe) == -1.0 and not bool(state.succeeded), why
 
 
+# JAX alone would read both nodes as c, which may be picked.
+@pytest.mark.parametrize("action", [(-1, SMALL), (4, SMALL), (A, -1), (A, 2)])
+def test_who_does_not_exist_ends_the_episode(action):
+    _, rewards, ends, infos, state = play([action])
+    assert ends == [True] and not bool(state.succeeded)
+    assert state.chain.tolist() == [-1, -1] and int(state.elam) == SMALL
+    assert rewards == pytest.approx([-1.0 - 1.0 - 0.01])  # -delta alone, the failure, the first call
+
+
+def test_a_chain_that_is_not_there_serves_nobody():
+    # `optimum` writes -1 where it finds none; JAX would read it as the last agent, which has the right type.
+    params = four(request=["C"])
+    evaluation = evaluate(KEY, replay_actor(jnp.array([[-1]])), params, make_users(np.array([TRUE])))
+    assert evaluation.qoe.tolist() == [-1.0] and not evaluation.succeeded.any()
+
+
 def test_a_broken_constraint_is_a_failure():
     params = four(EnvConfig(failure_qoe=-2.5), max_latency=0.37)
     _, _, _, infos, state = play([(A, SMALL), (B2, SMALL)], params)
@@ -171,6 +190,35 @@ def test_a_request_of_one_agent(links):
     assert ends == [True] and state.chain.tolist() == [B1]
     assert float(infos[0].qoe) == pytest.approx(twin.power_qoe(four_agents(), ("b1",), TRUE), rel=1e-5)
     assert float(infos[0].fee) == pytest.approx(FEES[SMALL])
+
+
+@pytest.mark.parametrize("hops", [1, 3, 5, 8])
+def test_a_request_of_any_length_that_names_types_again(hops):
+    mapping = interleaved("ABAABCBA"[:hops])
+    scenario, walks = parse_scenario(mapping, "interleaved"), walks_without_return(mapping)
+    latency = {agent["id"]: 1 / (agent["service_rate"] - 4) for agent in mapping["agents"]}
+    late = [sum(latency[name] for name in walk) > mapping["max_latency"] for walk in walks]
+    assert any(late) == (hops > 3) and not all(late)
+    expected = np.where(late, -1.0, [twin.power_qoe(mapping, walk, TRUE) for walk in walks])
+    chains = jnp.array([[scenario.agent_ids.index(name) for name in walk] for walk in walks])
+    params, users = make_env_params(scenario), make_users(np.tile(TRUE, (len(walks), 1)))
+    evaluation = evaluate(KEY, replay_actor(chains), params, users)
+    assert np.array_equal(evaluation.chain, chains) and evaluation.succeeded.all()
+    assert evaluation.qoe == pytest.approx(expected, rel=1e-4)
+    best = optimum(scenario.network, scenario.request, jnp.array([TRUE]))
+    assert (best.evaluated, best.feasible) == (len(walks), len(walks) - sum(late))
+    assert float(best.qoe[0, 0]) == pytest.approx(max(expected), rel=1e-4)
+    assert np.array_equal(best.agents[0, 0], chains[np.argmax(expected)])
+
+
+def test_whoever_keeps_to_the_mask_meets_nobody_twice():
+    mapping = interleaved("ABAABCBA")
+    scenario, walks = parse_scenario(mapping, "interleaved"), walks_without_return(mapping)
+    users = make_users(np.tile(TRUE, (100, 1)))
+    drawn = evaluate(KEY, random_actor(respect_types=True), make_env_params(scenario), users)
+    named = [[scenario.agent_ids[agent] for agent in chain] for chain in drawn.chain.tolist()]
+    assert [names in walks for names in named] == drawn.succeeded.tolist()
+    assert drawn.succeeded.any() and not drawn.succeeded.all()  # some run into dead ends
 
 
 def test_double_precision():

@@ -16,6 +16,7 @@ from lameta_jax.intents.corpus import load_benchmark, load_history, preferences_
 from lameta_jax.intents.teacher import RecordedTeacher
 from lameta_jax.network.optimum import optimum
 from lameta_jax.network.scenarios import load_named
+from lameta_jax.pipeline.zero_shot import compose_zero_shot
 
 APPLICATIONS = ("multimedia", "qa")
 ZERO_SHOT = {"multimedia": 0.978, "qa": 0.970}
@@ -38,12 +39,8 @@ def mean_fraction(chains, application):
 
 @pytest.mark.parametrize("application", APPLICATIONS)
 def test_the_language_model_composes_by_itself(application):
-    names = {name: index for index, name in enumerate(load_named("lameta-81").agent_ids)}
-    teacher = RecordedTeacher()
-    chains = []
-    for record in load_benchmark(application).test:
-        *agents, _ = teacher.recorded(f"compose-{record.id}").response.split()  # the last word names an E-LAM
-        chains.append([names[agent] for agent in agents])
+    users = load_benchmark(application).test
+    chains = compose_zero_shot(RecordedTeacher(), load_named("lameta-81"), users).agents
     assert mean_fraction(chains, application) == pytest.approx(ZERO_SHOT[application], abs=0.001)
 
 

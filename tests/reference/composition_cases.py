@@ -78,6 +78,44 @@ def dead_end():
     return _network(agents, [("a", "b1", 0.01), ("a", "b2", 0.05), ("b1", "c", 0.02)], ("A", "B", "C"))
 
 
+def interleaved(request):
+    """Eleven agents A B A B C A B A B C A in a ring, each linked to the three next on both sides.
+
+    So requests may name types again and again. The first agent is so slow (0.9 minutes) that most chains through it
+    break (18b).
+    """
+    kinds = "ABABCABABCA"
+    agents = [
+        (f"{kind}{place}", kind, 0.8 + 0.015 * place, 20.0 + 3 * place, place)
+        for place, kind in enumerate(kinds)
+    ]
+    agents[0] = ("A0", "A", 0.95, 4 + 1 / 0.9, 0)
+    names = [agent[0] for agent in agents]
+    links = [
+        (names[place], names[(place + distance) % 11], 0.002 * distance + 0.001 * place)
+        for place in range(11)
+        for distance in (1, 2, 3)
+    ]
+    return _network(agents, links, request)
+
+
+def walks_without_return(mapping):
+    """All chains that serve the request, as lists of agent ids, found by walking on from each agent."""
+    kind = {agent["id"]: agent["type"] for agent in mapping["agents"]}
+    linked = {frozenset(link["between"]) for link in mapping["links"]}
+    walks = [[]]
+    for wanted in mapping["request"]:
+        walks = [
+            [*walk, agent]
+            for walk in walks
+            for agent in kind
+            if kind[agent] == wanted
+            and agent not in walk
+            and (not walk or frozenset((walk[-1], agent)) in linked)
+        ]
+    return walks
+
+
 def permuted(mapping, order):
     """The same network with its agents listed in another order."""
     return {**mapping, "agents": [mapping["agents"][place] for place in order]}
