@@ -27,7 +27,8 @@ from lameta_jax.intents.corpus import (
     read_records,
 )
 from lameta_jax.pipeline.own_elam import RecordSplit, SplitConfig, records_of, split_records
-from lameta_jax.pipeline.resumable import ResumableTrainer, ResumeError, write_whole
+from lameta_jax.pipeline.resumable import ResumableTrainer
+from lameta_jax.scale.checkpoint import CheckpointError, write_whole
 
 MAX_SEED = 2**32 - 1
 METHOD_OPTIONS = {name.replace(", ", "-").replace(" ", "-"): method for name, method in METHODS.items()}
@@ -82,7 +83,7 @@ def distill(config: DistillConfig) -> None:
     plan = _plan(config)
     out, partial = _outputs(config, plan)
     purpose = _purpose(config, plan, records, history)
-    with refusing(WeightsError, ResumeError, CorpusError):
+    with refusing(WeightsError, CheckpointError, CorpusError):
         trainer = ResumableTrainer(partial, purpose, show_epoch(plan, say))
         made = _make(plan, split, trainer, partial)
         write_whole(out, lambda draft: made.save(draft, purpose))

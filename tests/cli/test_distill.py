@@ -132,7 +132,7 @@ def test_interrupted_anywhere_the_same_command_ends_with_the_same_file(lameta, f
         assert told[-1] == "the same command goes on from my.safetensors.partial"
         assert not (files / "my.safetensors").exists() and (files / "my.safetensors.partial").exists()
     refused = lameta(*given("--seed", "1")).refusal
-    assert "my.safetensors.partial: an unfinished training with another --seed; delete it" in refused
+    assert "my.safetensors.partial: an unfinished run with another --seed; delete it" in refused
     (files / "games.jsonl").write_text(format_records(GAMES[:-1]))
     assert "another corpus; delete it" in lameta(*given()).refusal
     (files / "games.jsonl").write_text(format_records(GAMES))
@@ -149,10 +149,7 @@ def test_interrupted_anywhere_the_same_command_ends_with_the_same_file(lameta, f
     assert [line.split()[0] for line in run.out.splitlines()[2:]] == ["MSE", "mean", "raw", "distilled"]
 
     (files / "my.safetensors.partial").write_bytes(b"lameta")
-    assert (
-        "my.safetensors.partial: damaged, or not an unfinished training; delete it"
-        in lameta(*given()).refusal
-    )
+    assert "my.safetensors.partial: damaged, or not an unfinished run; delete it" in lameta(*given()).refusal
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_interrupted_the_same_command_ends_with_the_same_adapters(lameta, distil
     assert told[-1] == "the same command goes on from my.safetensors.partial"
     assert (files / "my.safetensors.partial").exists() and not (files / "my.safetensors").exists()
 
-    refused = "my.safetensors.partial: an unfinished training with another"
+    refused = "my.safetensors.partial: an unfinished run with another"
     assert f"{refused} --seed; delete it" in lameta(*given("--seed", "1")).refusal
     write_model(files / "other", rms_norm_eps=1e-5)
     assert f"{refused} model; delete it" in lameta(*given(model="other")).refusal

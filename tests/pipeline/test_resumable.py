@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lameta_jax.distillation.train import METHODS, PreferenceData, TrainerConfig, distil
-from lameta_jax.pipeline.resumable import ResumableTrainer, ResumeError
+from lameta_jax.pipeline.resumable import ResumableTrainer
+from lameta_jax.scale.checkpoint import CheckpointError
 
 PURPOSE = {"corpus": "one", "--seed": "0"}
 METHOD = METHODS["iokd"].with_trainer(TrainerConfig(num_epochs=3, batch_size=2, learning_rate=0.1))
@@ -116,7 +117,7 @@ def partial(tmp_path):
 
 
 def refusal(path, purpose=PURPOSE):
-    with pytest.raises(ResumeError) as caught:
+    with pytest.raises(CheckpointError) as caught:
         ResumableTrainer(path, purpose)
     message = str(caught.value)
     assert message.startswith(f"{path}: ") and "\n" not in message
@@ -151,7 +152,7 @@ def test_a_file_that_cannot_be_read_or_written_is_one_line(tmp_path):
     (tmp_path / "folder").mkdir()
     assert "cannot be read (Is a directory)" in refusal(tmp_path / "folder")
     missing = tmp_path / "none" / "it.partial"
-    with pytest.raises(ResumeError, match=r"it\.partial: cannot be written \(No such file"):
+    with pytest.raises(CheckpointError, match=r"it\.partial: cannot be written \(No such file"):
         both(ResumableTrainer(missing, PURPOSE))
 
 
