@@ -1,4 +1,4 @@
-"""Generalised advantage estimation (LAMeTA eq. (42)), with time-limit and true end kept apart."""
+"""Generalised advantage estimation (LAMeTA eq. (42)), with time-limit and true end kept apart; means of what counts."""
 
 import jax
 import jax.numpy as jnp
@@ -49,3 +49,15 @@ def generalised_advantages(
 
     _, advantages = jax.lax.scan(backward, jnp.zeros_like(deltas[0]), (deltas, carried), reverse=True)
     return advantages
+
+
+def weighted_mean(values: Float[Array, "*batch"], weights: Float[Array, "*batch"]) -> Float[Array, ""]:
+    """Mean over the entries of weight 1 (0 where there are none)."""
+    return jnp.sum(values * weights) / jnp.maximum(jnp.sum(weights), 1.0)
+
+
+def standardised(values: Float[Array, "*batch"], weights: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """Values shifted and scaled so that those of weight 1 have mean 0 and deviation 1."""
+    mean = weighted_mean(values, weights)
+    deviation = jnp.sqrt(weighted_mean((values - mean) ** 2, weights))
+    return (values - mean) / (deviation + 1e-8)

@@ -1,4 +1,4 @@
-"""The training loop that the policy-gradient algorithms share, as one jitted function (LAMeTA Algorithm 2).
+"""The training loop that the policy-gradient algorithms share, as one jitted function (LAMeTA Sec. V-C).
 
     trainer = make_trainer(config, task, surrogate)
     state, metrics = trainer.train(hyperparameters, pool, key)      # all updates in one program
@@ -16,42 +16,11 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
-from lameta_jax.composition.advantages import generalised_advantages
+from lameta_jax.composition.advantages import generalised_advantages, standardised, weighted_mean
+from lameta_jax.composition.task import Task, Transition
 from lameta_jax.functional import Params
-
-
-class Transition(NamedTuple):
-    """One step of many episodes; leaves have axes [slots, steps, episodes, ...]."""
-
-    observation: PyTree
-    action: PyTree
-    log_prob: Float[Array, "*batch"]
-    value: Float[Array, "*batch"]  # of the state before the step
-    next_value: Float[Array, "*batch"]  # of the state after it; anything where the episode has terminated
-    reward: Float[Array, "*batch"]
-    terminated: Bool[Array, "*batch"]  # truly ended with this step
-    truncated: Bool[Array, "*batch"]  # cut off after this step
-    alive: Bool[Array, "*batch"]  # the episode had not ended before this step
-
-
-class Replayed(NamedTuple):
-    """What a policy now says of transitions that an earlier one played."""
-
-    log_prob: Float[Array, "*batch"]
-    entropy: Float[Array, "*batch"]
-    value: Float[Array, "*batch"]
-
-
-class Task(NamedTuple):
-    """A decision process together with a policy for it, as an algorithm sees them."""
-
-    init: Callable[[Key[Array, ""]], Params]
-    collect: Callable[[Params, PyTree, Key[Array, ""]], tuple[PyTree, Transition, dict[str, Array]]]
-    """`(params, pool, key)` to what a replay needs besides (leading axis: slots), transitions, and metrics; one
-    of these, `episode/reward`, is the mean return that best-so-far parameters are picked by."""
-    replay: Callable[[Params, PyTree, Transition], Replayed]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,11 +85,6 @@ def value_loss(
     """
     held = old_value + jnp.clip(value - old_value, -value_clip, value_clip)
     return 0.5 * jnp.maximum((value - target) ** 2, (held - target) ** 2)
-
-
-def weighted_mean(values: Float[Array, "*batch"], weights: Float[Array, "*batch"]) -> Float[Array, ""]:
-    """Mean over the entries of weight 1 (0 where there are none)."""
-    return jnp.sum(values * weights) / jnp.maximum(jnp.sum(weights), 1.0)
 
 
 def make_trainer(config: LearnerConfig, task: Task, surrogate: Surrogate) -> Trainer:
@@ -249,10 +213,7 @@ def normalised_advantages(hyperparameters: Hyperparameters, batch: Transition) -
         hyperparameters.gamma,
         hyperparameters.gae_lambda,
     )
-    weights = batch.alive.astype(advantages.dtype)
-    mean = weighted_mean(advantages, weights)
-    deviation = jnp.sqrt(weighted_mean((advantages - mean) ** 2, weights))
-    return (advantages - mean) / (deviation + 1e-8), advantages + batch.value
+    return standardised(advantages, batch.alive.astype(advantages.dtype)), advantages + batch.value
 
 
 def _optimizer(hyperparameters: Hyperparameters) -> optax.GradientTransformation:

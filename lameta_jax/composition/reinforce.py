@@ -9,7 +9,8 @@ from typing import no_type_check
 import flax.struct
 from jaxtyping import Array, Float
 
-from lameta_jax.composition.learner import Hyperparameters, LearnerConfig, Task, Trainer, make_trainer
+from lameta_jax.composition.learner import Hyperparameters, LearnerConfig, Trainer, make_trainer
+from lameta_jax.composition.task import Task
 
 
 @no_type_check

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Key
 
+from lameta_jax.composition.advantages import weighted_mean
 from lameta_jax.composition.env import EnvParams, final_factors, reset, slot_params, step
-from lameta_jax.composition.learner import Replayed, Task, Transition, weighted_mean
 from lameta_jax.composition.policy import Policy, evaluate_action, sample_action
 from lameta_jax.composition.slots import SlotConfig, draw_conditions
+from lameta_jax.composition.task import Replayed, Task, Transition
 from lameta_jax.composition.types import EnvState, StepInfo, User
 from lameta_jax.functional import Params
 from lameta_jax.network.qoe import ChainFactors

@@ -154,12 +154,14 @@ def batches(tokens: Sequence[Tokens]) -> Iterator[Batch]:
     `BATCH` at a time, or as many as make `BATCH_TOKENS` (one alone is a batch of one).
     """
     ids = [item.ids for item in tokens]
-    order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
-    while order:  # the longest first: what is left for one thread alone at the end is short
-        bucket = next(size for size in BUCKETS if len(ids[order[-1]]) <= size)
+    # the longest first: what is left for one thread alone at the end is short
+    order = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
+    start = 0
+    while start < len(order):
+        bucket = next(size for size in BUCKETS if len(ids[order[start]]) <= size)
         batch_size = min(BATCH, BATCH_TOKENS // bucket) if len(ids) > 1 else 1
-        order, chunk = order[:-batch_size], order[-batch_size:]
-        yield _pad(chunk, ids, batch_size, bucket)
+        yield _pad(order[start : start + batch_size], ids, batch_size, bucket)
+        start += batch_size
 
 
 def _pad(places: list[int], ids: Sequence[tuple[int, ...]], batch_size: int, length: int) -> Batch:

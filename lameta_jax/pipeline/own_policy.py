@@ -13,10 +13,11 @@ from jaxtyping import Array, Key
 from lameta_jax.composition import ppo, reinforce
 from lameta_jax.composition.env import EnvConfig, make_env_params
 from lameta_jax.composition.evaluate import evaluate
-from lameta_jax.composition.learner import LearnerConfig, Task, Trainer
+from lameta_jax.composition.learner import LearnerConfig, Trainer
 from lameta_jax.composition.policy import PolicyConfig, make_policy, policy_actor
 from lameta_jax.composition.policy_files import TrainedPolicy
 from lameta_jax.composition.rollout import EpisodeConfig, composition_task
+from lameta_jax.composition.task import Task
 from lameta_jax.composition.types import User
 from lameta_jax.composition.users import draw_users
 from lameta_jax.network.chains import count_walks

@@ -96,7 +96,7 @@ def test_the_share_is_that_of_the_policy_in_the_file(lameta, network, whole):
 
 @pytest.mark.slow
 def test_training_pays(lameta, network, tmp_path):
-    for algorithm, updates in (("ppo", "60"), ("reinforce", "120")):
+    for algorithm, updates in (("ppo", "60"), ("reinforce", "400")):
         out = tmp_path / f"{algorithm}.safetensors"
         run = lameta(
             "train",

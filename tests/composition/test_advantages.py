@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import composition_twin as twin
 
-from lameta_jax.composition.advantages import generalised_advantages
+from lameta_jax.composition.advantages import generalised_advantages, standardised, weighted_mean
 
 NO, YES = False, True
 
@@ -57,3 +57,11 @@ def test_the_printed_sum(seed, gamma, gae_lambda):
         columns = (part[:, episode] for part in (rewards, values, next_values, terminated, truncated))
         expected = twin.advantages(*columns, gamma, gae_lambda)
         assert advantages[:, episode] == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+def test_means_are_over_what_counts():
+    assert float(weighted_mean(jnp.array([1.0, 3.0, 100.0]), jnp.array([1.0, 1.0, 0.0]))) == 2.0
+    assert float(weighted_mean(jnp.array([1.0]), jnp.array([0.0]))) == 0.0
+    # of 1 and 5: mean 3, deviation 2
+    found = standardised(jnp.array([1.0, 5.0, 7.0]), jnp.array([1.0, 1.0, 0.0]))
+    assert found.tolist() == pytest.approx([-1.0, 1.0, 2.0])

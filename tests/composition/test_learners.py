@@ -10,9 +10,10 @@ from reference.probe_tasks import PROBES, Probe, decide, probe_task
 from lameta_jax.composition import ppo, reinforce
 from lameta_jax.composition.env import make_env_params
 from lameta_jax.composition.evaluate import evaluate
-from lameta_jax.composition.learner import LearnerConfig, Replayed, Task, make_trainer
+from lameta_jax.composition.learner import LearnerConfig, make_trainer
 from lameta_jax.composition.policy import PolicyConfig, make_policy, policy_actor
 from lameta_jax.composition.rollout import EpisodeConfig, composition_task
+from lameta_jax.composition.task import Replayed, Task
 from lameta_jax.composition.types import make_users
 from lameta_jax.network.files import parse_scenario
 from lameta_jax.network.optimum import optimum

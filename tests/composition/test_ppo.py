@@ -15,7 +15,6 @@ from lameta_jax.composition.learner import (
     LearnerConfig,
     actor_critic_loss,
     value_loss,
-    weighted_mean,
 )
 from lameta_jax.composition.policy import PolicyConfig, make_policy, policy_actor
 from lameta_jax.composition.ppo import PPOHyperparameters, clipped_surrogate, make_train
@@ -72,8 +71,6 @@ def test_small_losses():
     assert critic(3.0, 0.0, 5.0, jnp.inf) == 2.0  # (3 - 5)^2 / 2
     assert critic(3.0, 0.0, 5.0, 1.0) == 8.0  # held at 1: (1 - 5)^2 / 2
     assert critic(3.0, 0.0, -1.0, 1.0) == 8.0  # the larger error: (3 + 1)^2 / 2, not (1 + 1)^2 / 2
-    assert float(weighted_mean(jnp.array([1.0, 3.0, 100.0]), jnp.array([1.0, 1.0, 0.0]))) == 2.0
-    assert float(weighted_mean(jnp.array([1.0]), jnp.array([0.0]))) == 0.0
 
 
 def test_the_loss_is_made_of_its_printed_parts():

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lameta_jax.composition.learner import Replayed, Task, Transition
+from lameta_jax.composition.task import Replayed, Task, Transition
 
 HIDDEN = 16
 MAX_STEPS = 3
