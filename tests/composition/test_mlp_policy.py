@@ -37,6 +37,7 @@ def test_it_is_the_softmax_over_all_pairs_that_the_paper_prints():
             assert float(jnp.exp(log_prob)) == pytest.approx(flat[node, elam], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_it_learns_who_suits_whom():
     task = composition_task(POLICY, PARAMS, EpisodeConfig(users_per_slot=128))
     trainer = make_train(LearnerConfig(num_updates=150, num_minibatches=2), task)
