@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lameta_jax.network.network import Scenario
 
 MAX_LINE = 1000  # characters of a message
+MAX_SEED = 2**32 - 1
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -82,6 +83,12 @@ def refusing(*errors: type[Exception]) -> Iterator[None]:
         yield
     except errors as error:
         raise BadInputError(str(error)) from error
+
+
+def check_seed(seed: int) -> None:
+    """Refuses a seed that random keys do not take."""
+    if not 0 <= seed <= MAX_SEED:
+        raise BadInputError(f"--seed: {seed} must lie between 0 and {MAX_SEED}")
 
 
 def is_same_file(first: str, second: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from lameta_jax import __version__
-from lameta_jax.cli.common import BadInputError, is_same_file, refusing, say, write_json
+from lameta_jax.cli.common import BadInputError, check_seed, is_same_file, refusing, say, write_json
 from lameta_jax.cli.distill_causal import causal_plan
 from lameta_jax.cli.distill_minilm import minilm_plan
 from lameta_jax.cli.distill_plan import Made, Plan
@@ -30,7 +30,6 @@ from lameta_jax.pipeline.own_elam import RecordSplit, SplitConfig, records_of, s
 from lameta_jax.pipeline.resumable import ResumableTrainer
 from lameta_jax.scale.checkpoint import CheckpointError, write_whole
 
-MAX_SEED = 2**32 - 1
 METHOD_OPTIONS = {name.replace(", ", "-").replace(" ", "-"): method for name, method in METHODS.items()}
 
 
@@ -71,8 +70,7 @@ def distill(config: DistillConfig) -> None:
     """Distil an E-LAM, write it, and print its error on the prompts held out."""
     if config.epochs is not None and config.epochs < 1:
         raise BadInputError(f"--epochs: {config.epochs} must be at least 1")
-    if not 0 <= config.seed <= MAX_SEED:
-        raise BadInputError(f"--seed: {config.seed} must lie between 0 and {MAX_SEED}")
+    check_seed(config.seed)
     with refusing(ValueError):
         held_out = SplitConfig(validation=config.validation, seed=config.seed)
     with refusing(CorpusError):

@@ -15,6 +15,7 @@ import tyro
 from lameta_jax import __version__
 from lameta_jax.cli.common import (
     BadInputError,
+    check_seed,
     is_same_file,
     read_network,
     refusing,
@@ -37,8 +38,6 @@ from lameta_jax.pipeline.own_policy import (
     train_policy,
 )
 from lameta_jax.scale.checkpoint import CheckpointError, write_whole
-
-MAX_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +100,7 @@ def _own_config(config: TrainConfig) -> OwnPolicyConfig:
     for name in ("updates", "users", "num_slots", "updates_per_report"):
         if getattr(config, name) < 1:
             raise BadInputError(f"--{name.replace('_', '-')}: {getattr(config, name)} must be at least 1")
-    if not 0 <= config.seed <= MAX_SEED:
-        raise BadInputError(f"--seed: {config.seed} must lie between 0 and {MAX_SEED}")
+    check_seed(config.seed)
     sizes = ALGORITHMS[config.algorithm].sizes
     if config.users % (config.num_slots * sizes["num_minibatches"]):
         raise BadInputError(

@@ -5,7 +5,6 @@ LAMeTA Sec. IV-A, eqs. (19)-(23), (26). The contrastive answers of (25) follow f
 """
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from lameta_jax.intents.dataset_statistics import DatasetStatistics, nearest, su
 from lameta_jax.intents.requests import Request, explanation_request
 from lameta_jax.intents.similarity import relevant
 from lameta_jax.intents.teacher import Teacher
+from lameta_jax.scale.checkpoint import CheckpointError, write_whole
 
 Embed = Callable[[Sequence[str]], Float[np.ndarray, "prompts size"]]
 Progress = Callable[[str, int, int], None]
@@ -141,12 +141,10 @@ def write_dataset(dataset: Dataset, path: str | Path) -> None:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    draft = path.with_name(f"{path.name}.part")
     try:
-        draft.write_text(text, encoding="utf-8")
-        os.replace(draft, path)
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be written ({error.strerror})") from None
+        write_whole(path, lambda draft: draft.write_text(text, encoding="utf-8"))
+    except CheckpointError as error:
+        raise CorpusError(str(error)) from None
 
 
 def _application(demonstrations: Sequence[Record]) -> str:
