@@ -1,5 +1,6 @@
 """What every experiment shares: results files that say how they were made, intervals, progress."""
 
+import argparse
 import json
 import platform
 import sys
@@ -51,3 +52,24 @@ def interval(values) -> dict[str, float]:
 def report(text: str) -> None:
     """Progress on standard error."""
     print(text, file=sys.stderr, flush=True)
+
+
+def arguments(
+    name: str, seeds: int, description: str | None, runs: str = "", **switches: str
+) -> argparse.Namespace:
+    """`--out`, `--seeds` and `--runs` of a study, and switches of its own with their help."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results file and figures")
+    parser.add_argument("--seeds", type=int, default=seeds, help="how many, from 0")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs") / (runs or name), help="what was trained is kept here"
+    )
+    for switch, meaning in switches.items():
+        parser.add_argument(f"--{switch}", action="store_true", help=meaning)
+    options = parser.parse_args()
+    if options.seeds < 2:
+        parser.error(f"--seeds {options.seeds} must be at least 2: an interval needs several")
+    options.out.mkdir(parents=True, exist_ok=True)
+    return options

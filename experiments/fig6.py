@@ -12,9 +12,9 @@ by test prompt, which also carries the chance of having drawn these 40 prompts.
 import json
 
 import numpy as np
-from common import interval, report, write_results
+from common import arguments, interval, report, write_results
 from figures import error_bars
-from iokd_study import TITLES, Cell, Study, arguments
+from iokd_study import TITLES, Cell, Study
 
 from lameta_jax.distillation.train import METHODS
 from lameta_jax.elam.distilled_files import save_distilled

@@ -9,9 +9,9 @@ frozen, so that the whole figure takes minutes.
 import json
 
 import numpy as np
-from common import interval, report, write_results
+from common import arguments, interval, report, write_results
 from figures import learning_curves
-from iokd_study import TITLES, Cell, Study, arguments, subset
+from iokd_study import TITLES, Cell, Study, subset
 
 from lameta_jax.distillation.train import METHODS
 from lameta_jax.elam.model import ELAM_LAYERS

@@ -12,9 +12,9 @@ import json
 from dataclasses import replace
 
 import numpy as np
-from common import interval, report, write_results
+from common import arguments, interval, report, write_results
 from figures import ablation_bars
-from iokd_study import Cell, Study, arguments
+from iokd_study import Cell, Study
 
 from lameta_jax.distillation.train import METHODS, DistillationConfig
 from lameta_jax.intents.corpus import BENCHMARKS

@@ -1,6 +1,5 @@
 """What the studies of intent understanding share: the data, one training with its test error, kept to be resumed."""
 
-import argparse
 import json
 import time
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import RESULTS, report
+from common import report
 
 from lameta_jax.distillation.losses import weighted_beta
 from lameta_jax.distillation.metrics import calibration_error, reward_statistics, translation_error
@@ -141,22 +140,3 @@ class Study:
 def subset(part: ApplicationData, chosen: np.ndarray) -> ApplicationData:
     """The application with some of its training samples only."""
     return part._replace(training=part.training.take(chosen))
-
-
-def arguments(name: str, seeds: int, description: str | None, **switches: str) -> argparse.Namespace:
-    """`--out`, `--seeds` and `--runs` of a study, and switches of its own with their help."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results file and figures")
-    parser.add_argument("--seeds", type=int, default=seeds, help="how many, from 0")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs") / name, help="what was trained is kept here"
-    )
-    for switch, meaning in switches.items():
-        parser.add_argument(f"--{switch}", action="store_true", help=meaning)
-    options = parser.parse_args()
-    if options.seeds < 2:
-        parser.error(f"--seeds {options.seeds} must be at least 2: an interval needs several")
-    options.out.mkdir(parents=True, exist_ok=True)
-    return options

@@ -10,9 +10,11 @@ import tyro
 
 from lameta_jax.cli.common import read_network, refusing, say, shown_chain, write_json, write_table
 from lameta_jax.cli.evaluate import evaluate_chain, evaluation_rows
+from lameta_jax.cli.explain import explain, explanation_rows
 from lameta_jax.cli.intent import AUTO, intent_rows, open_reader, read_prompt
 from lameta_jax.cli.optimum import MAX_CHAINS, approximate_optimum, exact_optimum
-from lameta_jax.composition.policy_files import PolicyError, TrainedPolicy, compose_chain, load_policy
+from lameta_jax.composition.compose import compose_chain
+from lameta_jax.composition.policy_files import PolicyError, TrainedPolicy, load_policy
 from lameta_jax.network.chains import count_walks
 from lameta_jax.network.network import Scenario
 
@@ -34,6 +36,8 @@ class ComposeConfig:
     """an E-LAM of your own, made by lameta distill; a shipped one if not given"""
     model: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None
     """where the model of --elam-file lies now, if it was distilled by --model and the folder has moved"""
+    explain: tyro.conf.FlagCreatePairsOff[bool] = False
+    """also show why each agent was chosen: its factors, and what the chain would be worth with another"""
     json: tyro.conf.FlagCreatePairsOff[bool] = False  # print one JSON object
 
 
@@ -46,23 +50,30 @@ def compose(config: ComposeConfig) -> None:
         policy = _read_policy(config.policy)
     [intent] = reader.read([prompt], [config.application])
     with jax.enable_x64(True):
-        result = compose_for(scenario, policy, intent["preference"])
+        result = compose_for(scenario, policy, intent["preference"], config.explain)
     if not result["feasible"]:
         say(f"{config.network}: the policy found no chain that meets (18b)-(18d)")
     if config.json:
         write_json(result | intent)
     else:
         write_table([*intent_rows(intent), *evaluation_rows(result), *_optimum_rows(result)])
+        if config.explain:
+            write_table([("",)])
+            write_table(explanation_rows(result["explanation"]))
 
 
-def compose_for(scenario: Scenario, policy: TrainedPolicy, preference: Sequence[float]) -> dict[str, Any]:
+def compose_for(
+    scenario: Scenario, policy: TrainedPolicy, preference: Sequence[float], explained: bool = False
+) -> dict[str, Any]:
     """The policy's chain for a preference as `evaluate_chain` gives it, with the optimum and the gap to it.
 
     The gap is 1 - QoE / optimum; None where the optimum is not positive, not exact, or where there is none.
     """
     with refusing(PolicyError):
-        chain = compose_chain(policy, scenario, preference)
-    result = evaluate_chain(scenario, chain, preference)
+        composed = compose_chain(policy, scenario, preference)
+    result = evaluate_chain(scenario, composed.chain, preference)
+    if explained:
+        result["explanation"] = explain(scenario, composed, preference)
     if count_walks(scenario.network, scenario.request) <= MAX_CHAINS:
         best = exact_optimum(scenario, preference)
     else:

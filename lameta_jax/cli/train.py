@@ -61,6 +61,8 @@ class TrainConfig:
     updates_per_report: int = 10  # updates between two reports, after each of which the state is saved
     log: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """where to write one JSON object per update: reward, QoE, factors, losses"""
+    tensorboard: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """folder for the same curves as TensorBoard shows them; needs the extra of that name"""
     seed: int = 0  # of everything that is drawn
     json: tyro.conf.FlagCreatePairsOff[bool] = False  # print one JSON object
 
@@ -141,9 +143,13 @@ def _purpose(config: TrainConfig, scenario: Scenario) -> dict[str, str]:
 
 
 def _reporter(config: TrainConfig, started: float) -> Callable[[Report], None]:
+    board = _open_board(config.tensorboard)
+
     def report(told: Report) -> None:
         if config.log is not None:
             _write_log(Path(config.log), told)
+        if board is not None:
+            _write_board(board, told)
         seconds = time.time() - started
         left = seconds / (told.done - told.resumed_at) * (config.updates - told.done)
         qoe = float(np.mean(told.metrics["episode/qoe"]))
@@ -152,6 +158,30 @@ def _reporter(config: TrainConfig, started: float) -> Callable[[Report], None]:
         )
 
     return report
+
+
+def _open_board(folder: str | None) -> Any:
+    """A writer of TensorBoard's files; None where none is wanted."""
+    if folder is None:
+        return None
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        raise BadInputError(
+            "--tensorboard needs tensorboardX: pip install 'lameta_jax[tensorboard]'"
+        ) from None
+    try:
+        return SummaryWriter(folder)
+    except OSError as error:
+        raise BadInputError(f"--tensorboard: {folder} cannot be written ({error.strerror})") from None
+
+
+def _write_board(board: Any, told: Report) -> None:
+    first = told.done - len(told.metrics["episode/qoe"])
+    for name, series in told.metrics.items():
+        for place, value in enumerate(series):
+            board.add_scalar(name, float(value), first + place + 1)
+    board.flush()
 
 
 def _write_log(log: Path, told: Report) -> None:

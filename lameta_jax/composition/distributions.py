@@ -28,6 +28,9 @@ class MaskedCategorical:
     def log_prob(self, action: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
         return jnp.asarray(self._categorical.log_prob(action))
 
+    def probabilities(self) -> Float[Array, "*batch actions"]:
+        return jnp.asarray(self._categorical.probs)
+
     def entropy(self) -> Float[Array, "*batch"]:
         """Entropy in nats; masked actions contribute nothing."""
         return jnp.asarray(self._categorical.entropy())

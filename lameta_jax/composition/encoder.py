@@ -13,6 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from lameta_jax.composition.env import EnvParams
+from lameta_jax.composition.lookahead import Remaining
 from lameta_jax.composition.reward import normalised_benefit
 from lameta_jax.network.network import to_graph
 from lameta_jax.network.queueing import agent_latency, traffic_intensity
@@ -29,6 +30,7 @@ class Encoding(NamedTuple):
 
     nodes: Float[Array, "agents width"]
     graph: Float[Array, " width"]
+    remaining: Remaining | None = None  # where the policy has lookahead
 
 
 def node_features(params: EnvParams) -> Float[Array, "agents features"]:

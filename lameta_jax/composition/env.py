@@ -128,14 +128,17 @@ def step(
 def observe(state: EnvState, params: EnvParams) -> Observation:
     """What the policy sees in a state; no array is larger than the number of agents."""
     legal, link, linked = _candidates(state, params)
-    at = _place(state, params)
+    at, network = _place(state, params), params.network
+    latency = agent_latency(network.arrival_rate, network.service_rate, network.service_cv)
     return Observation(
         preference=_translated(state),
         elam=state.elam,
         step=at,
         hops_left=params.num_hops - at,
         predecessor=_predecessor(state),
-        fits=params.network.agent_type == params.request.types[at],
+        log_capability=_sum_so_far(state, jnp.log(network.capability)),
+        latency=_sum_so_far(state, latency),
+        fits=network.agent_type == params.request.types[at],
         linked=linked,
         link_benefit=jnp.where(linked, _link_benefit(state, link, params), 0.0),
         node_mask=legal | ~jnp.any(legal),
@@ -223,6 +226,11 @@ def _place(state: EnvState, params: EnvParams) -> Int[Array, ""]:
 
 def _predecessor(state: EnvState) -> Int[Array, ""]:
     return jnp.where(state.step == 0, -1, state.chain[jnp.maximum(state.step - 1, 0)])
+
+
+def _sum_so_far(state: EnvState, values: Float[Array, " agents"]) -> Float[Array, ""]:
+    """The sum of what the agents of the chain have."""
+    return jnp.sum(jnp.where(state.chain >= 0, values[jnp.maximum(state.chain, 0)], 0.0))
 
 
 def _within(index: Int[Array, ""], count: int) -> Bool[Array, ""]:

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int, Key
 from lameta_jax.composition.distributions import MaskedCategorical
 from lameta_jax.composition.encoder import MAX_HOPS, Encoding, GraphEncoder
 from lameta_jax.composition.env import EnvParams
+from lameta_jax.composition.lookahead import anchor_preferences, best_remaining, worth_of_agents
 from lameta_jax.composition.types import Action, Actor, Observation
 from lameta_jax.functional import Params, functionalize
 
@@ -30,6 +31,7 @@ class PolicyConfig:
     intent_width: int = 32  # of phi(s)
     elam_width: int = 8  # of psi(kappa)
     num_elams: int = 2  # E-LAMs to choose from
+    lookahead: int = 2  # of the pointer: resolution of the anchors of `lookahead.best_remaining`; 0: none
 
 
 class Decision(NamedTuple):
@@ -94,7 +96,8 @@ class PointerPolicy(ActorCritic):
     """Scores every agent against a query made from the state, whatever the number of agents.
 
     The score of agent i is query(context) . key(h_i) / sqrt(width), bilinear in what the user wants and what the agent
-    is, plus terms for whether i fits, whether it is linked and how good the link is, each weighted by the context.
+    is, plus terms for whether i fits, whether it is linked and how good the link is, each weighted by the context; and,
+    with lookahead, for how good the best rest of a chain from i on is to each of the anchors.
     """
 
     def __init__(self, config: PolicyConfig, *, rngs: nnx.Rngs):
@@ -105,6 +108,15 @@ class PointerPolicy(ActorCritic):
         self.key = linear(width, width)
         self.link_weights = linear(hidden, 3)
         self.elam_query = linear(hidden, config.num_elams * width)
+        if config.lookahead:
+            self.anchor_weights = linear(hidden, len(anchor_preferences(config.lookahead)))
+
+    def encode(self, params: EnvParams) -> Encoding:
+        encoding = super().encode(params)
+        if not self.config.lookahead:
+            return encoding
+        remaining = best_remaining(params, anchor_preferences(self.config.lookahead))
+        return encoding._replace(remaining=jax.lax.stop_gradient(remaining))
 
     def logits(
         self, hidden: Float[Array, " hidden"], encoding: Encoding, observation: Observation
@@ -118,6 +130,9 @@ class PointerPolicy(ActorCritic):
             + link_weight * observation.linked
             + benefit_weight * observation.link_benefit
         )
+        if encoding.remaining is not None:
+            anchor_weights = jax.nn.softplus(self.anchor_weights(hidden))
+            node_logits = node_logits + worth_of_agents(encoding.remaining, observation) @ anchor_weights
         elam_queries = self.elam_query(hidden).reshape(self.config.width, self.config.num_elams)
         return node_logits, scale * (keys @ elam_queries)
 

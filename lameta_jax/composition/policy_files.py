@@ -1,29 +1,23 @@
-"""Trained policies as files: weights in safetensors, sizes in the header; and a chain for one user.
+"""Trained policies as files: weights in safetensors, sizes in the header.
 
 A file holds everything needed to rebuild the policy: no code that trained it, and no pickled object.
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
-from functools import lru_cache
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
 
-from lameta_jax.composition.encoder import MAX_HOPS
-from lameta_jax.composition.env import EnvConfig, EnvParams, make_env_params, reset, step
-from lameta_jax.composition.policy import PolicyConfig, best_action, make_policy
-from lameta_jax.composition.types import User, make_users
+from lameta_jax.composition.policy import PolicyConfig, make_policy
 from lameta_jax.functional import Params
-from lameta_jax.network.network import Scenario
 
 FORMAT = "lameta-pointer-policy-1"
 MAX_SIZE = 65536  # of any layer; far above sensible ones
+LOOKAHEADS = (0, 8)  # from none to 165 anchors
 
 
 class PolicyError(ValueError):
@@ -78,64 +72,6 @@ def load_policy(path: str | Path) -> TrainedPolicy:
     return TrainedPolicy(config=config, params=params, initial_elam=initial_elam)
 
 
-def compose_chain(policy: TrainedPolicy, scenario: Scenario, preference: Any) -> tuple[int, ...]:
-    """The chain that a policy composes for one user, always taking its most probable action.
-
-    Every E-LAM is taken to read the intent as `preference`. The E-LAMs are those that the policy was trained
-    with: it tells them apart by number, and their fees play no part in its choices, so the scenario may have
-    others. Agents of the wrong type, which would fail (18d), are masked.
-
-    Returns:
-      Indices of agents; shorter than the request, or with a missing link, where the policy ran into a dead end.
-
-    Raises:
-      PolicyError: the request is longer than any policy can serve.
-    """
-    hops = scenario.request.types.shape[0]
-    if hops > MAX_HOPS:
-        raise PolicyError(f"a request of {hops} agents is longer than a policy can serve, {MAX_HOPS}")
-    num_elams = policy.config.num_elams
-    own = replace(
-        scenario,
-        elam_names=tuple(f"elam-{index}" for index in range(num_elams)),
-        elam_fees=jnp.zeros(num_elams, dtype=float),
-    )
-    env_params = make_env_params(own, EnvConfig(mask_types=True, initial_elam=policy.initial_elam))
-    users = make_users(np.asarray(preference, dtype=float)[None, :], num_elams=num_elams)
-    chains = _greedy_chains(policy.config)(policy.params, env_params, users)
-    return tuple(int(agent) for agent in np.asarray(chains[0]) if agent >= 0)
-
-
-@lru_cache(maxsize=4)
-def _greedy_chains(config: PolicyConfig) -> Callable[[Params, EnvParams, User], Int[Array, "users hops"]]:
-    """Greedy episodes of a policy of those sizes; kept, since every new jit would compile again.
-
-    The chains are those of `evaluate`, which also values them and encodes the network anew at every step: without
-    that, compiling takes half the time, and compiling is nearly all that a single user waits for.
-    """
-    policy = make_policy(config)
-
-    @jax.jit
-    def compose(params: Params, env_params: EnvParams, users: User):
-        encoding = policy.encode(params, env_params)
-
-        def serve(user):
-            def one_step(carry, _):
-                observation, state = carry
-                action = best_action(policy.decode(params, encoding, observation), observation)
-                observation, state, *_ = step(key, state, action, env_params)
-                return (observation, state), None
-
-            key = jax.random.key(0)  # nothing is drawn
-            start = reset(key, env_params, user)
-            (_, state), _ = jax.lax.scan(one_step, start, length=env_params.num_hops)
-            return state.chain
-
-        return jax.vmap(serve)(users)
-
-    return compose
-
-
 def _named(params: Params) -> list[tuple[str, Any]]:
     """Leaves in the order of the tree, each with its path."""
     leaves = jax.tree_util.tree_flatten_with_path(params)[0]
@@ -153,9 +89,10 @@ def _read_header(header: dict[str, str], path: str | Path) -> tuple[PolicyConfig
     if not isinstance(sizes, dict) or set(sizes) != known:
         raise PolicyError(f"{path}: config must have the keys {', '.join(sorted(known))}")
     for name, size in sizes.items():
-        if type(size) is not int or not 1 <= size <= MAX_SIZE:
+        least, most = LOOKAHEADS if name == "lookahead" else (1, MAX_SIZE)
+        if type(size) is not int or not least <= size <= most:
             raise PolicyError(
-                f"{path}: config: {name} = {size!r} must be a whole number from 1 to {MAX_SIZE}"
+                f"{path}: config: {name} = {size!r} must be a whole number from {least} to {most}"
             )
     if type(initial_elam) is not int or not 0 <= initial_elam < sizes["num_elams"]:
         raise PolicyError(

@@ -1,5 +1,6 @@
 """Chain composition as a task for the learners: episodes played by a policy, many users of one slot at a time."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,7 +12,7 @@ from lameta_jax.composition.advantages import weighted_mean
 from lameta_jax.composition.env import EnvParams, final_factors, reset, slot_params, step
 from lameta_jax.composition.policy import Policy, evaluate_action, sample_action
 from lameta_jax.composition.slots import SlotConfig, draw_conditions
-from lameta_jax.composition.task import Replayed, Task, Transition
+from lameta_jax.composition.task import InContext, Replayed, Task, Transition
 from lameta_jax.composition.types import EnvState, StepInfo, User
 from lameta_jax.functional import Params
 from lameta_jax.network.qoe import ChainFactors
@@ -24,18 +25,28 @@ class EpisodeConfig:
     num_slots: int = 1  # slots drawn
     users_per_slot: int = 256  # episodes per slot
     slots: SlotConfig = SlotConfig()
+    rounds: int = 1  # how many users of a slot come one after the other, where there is a memory
+
+    def __post_init__(self) -> None:
+        if self.users_per_slot % self.rounds:
+            raise ValueError(f"rounds = {self.rounds} must divide users_per_slot = {self.users_per_slot}")
 
 
-def composition_task(policy: Policy, networks: EnvParams, config: EpisodeConfig) -> Task:
+def composition_task(
+    policy: Policy, networks: EnvParams, config: EpisodeConfig, in_context: InContext | None = None
+) -> Task:
     """The composition of chains in slots of one network, or of many.
 
     Every update draws slots, and for every slot users from the pool (with replacement) who are served once each.
+    With in-context learning they come in queues of `config.rounds`, and each queue has a memory, which is empty when
+    the slot begins.
 
     Args:
       policy: from `make_policy`; must be able to choose among the E-LAMs of the scenario.
       networks: the decision process; slots vary around its network. With a leading axis, see `stack_networks`, every
         slot is one of a network drawn from them.
       config: sizes.
+      in_context: what a memory makes of translations; none: they are taken as they are.
 
     Returns:
       A task whose pool are `User`s, of whom `translated` is what each E-LAM makes of each, computed beforehand.
@@ -57,6 +68,8 @@ def composition_task(policy: Policy, networks: EnvParams, config: EpisodeConfig)
         chosen = jnp.floor(pool.preference.shape[0] * jax.random.uniform(key_users, shape)).astype(int)
         users = jax.tree.map(lambda leaf: leaf[chosen], pool)
         play = partial(collect_episodes, policy, params)
+        if in_context is not None:
+            play = partial(collect_in_turn, play, in_context, config.rounds)
         batch, told, last = jax.vmap(play)(jax.random.split(key_rollout, config.num_slots), slots, users)
         factors = jax.vmap(lambda slot, states: jax.vmap(lambda one: final_factors(one, slot))(states))
         return slots, batch, episode_metrics(batch, told, last.succeeded, factors(slots, last))
@@ -109,6 +122,40 @@ def collect_episodes(
         observation, action, log_prob, value, next_value, reward, terminated, truncated, alive
     )
     return transitions, info, last
+
+
+def collect_in_turn(
+    play: Callable[..., tuple[Transition, StepInfo, EnvState]],
+    in_context: InContext,
+    rounds: int,
+    key: Key[Array, ""],
+    slot: EnvParams,
+    users: User,
+) -> tuple[Transition, StepInfo, EnvState]:
+    """Plays one episode per user as `play` does, in queues of `rounds` users, of whom each meets the queue's memory.
+
+    Returns:
+      What `collect_episodes` returns for all users, in their order.
+    """
+    num_users = users.index.shape[0]
+    lanes = num_users // rounds
+    by_round = jax.tree.map(lambda leaf: leaf.reshape(rounds, lanes, *leaf.shape[1:]), users)
+
+    def one_round(memories, drawn):
+        key_round, asking = drawn
+        played = play(key_round, slot, jax.vmap(in_context.adjust)(memories, asking))
+        returns = jnp.sum(played[0].reward, axis=0)
+        return jax.vmap(in_context.remember)(memories, asking, returns), played
+
+    memories = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (lanes, *leaf.shape)), in_context.start())
+    _, (batch, told, last) = jax.lax.scan(one_round, memories, (jax.random.split(key, rounds), by_round))
+
+    def in_order(leaf):  # [rounds, steps, lanes, ...] to [steps, users, ...]
+        moved = jnp.moveaxis(leaf, 0, 1)
+        return moved.reshape(moved.shape[0], num_users, *moved.shape[3:])
+
+    batch, told = jax.tree.map(in_order, (batch, told))
+    return batch, told, jax.tree.map(lambda leaf: leaf.reshape(num_users, *leaf.shape[2:]), last)
 
 
 def episode_metrics(

@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 from jaxtyping import Array, Bool, Float, Key, PyTree
 
+from lameta_jax.composition.types import User
 from lameta_jax.functional import Params
+from lameta_jax.types import Scalar
 
 
 class Transition(NamedTuple):
@@ -38,3 +40,18 @@ class Task(NamedTuple):
     """`(params, pool, key)` to what a replay needs besides (leading axis: slots), transitions, and metrics; one
     of these, `episode/reward`, is the mean return that best-so-far parameters are picked by."""
     replay: Callable[[Params, PyTree, Transition], Replayed]
+
+
+class InContext(NamedTuple):
+    """How what E-LAMs say of a user is held against what they said lately (LAMeTA Sec. V-D), for one user at a time.
+
+    Injected, since composing knows nothing of how intents are read: see `pipeline.in_context`.
+    """
+
+    start: Callable[[], PyTree]  # a memory that holds nothing
+    adjust: Callable[
+        [PyTree, User], User
+    ]  # the user, with translations that have been held against the memory
+    remember: Callable[
+        [PyTree, User, Scalar], PyTree
+    ]  # what the E-LAMs said of a user, and the episode's return

@@ -61,6 +61,9 @@ class User:
 
     preference: Float[Array, " 4"]  # s, felt by the user, never seen by a policy
     translated: Float[Array, "elams 4"]  # s as read by each E-LAM
+    failed: Bool[
+        Array, " elams"
+    ]  # whose answer could not be read; `translated` is then what stands in for it
     index: Int[Array, ""]  # place in the pool, so that results can be matched with users
 
 
@@ -88,6 +91,8 @@ class Observation:
     step: Int[Array, ""]  # place in the request to fill now
     hops_left: Int[Array, ""]  # agents still to pick, this one included
     predecessor: Int[Array, ""]  # last agent of the chain, -1 before the first
+    log_capability: Float[Array, ""]  # sum of ln C over the chain so far
+    latency: Float[Array, ""]  # sum of L over the chain so far, minutes
     fits: Bool[Array, " agents"]  # has the type required now
     linked: Bool[Array, " agents"]  # is a neighbour of the predecessor; all are, before the first
     link_benefit: Float[Array, " agents"]  # I(BER) of the link from the predecessor; before the first 1
@@ -114,14 +119,17 @@ def make_users(
     preference: Float[Array, "users 4"] | Float[np.ndarray, "users 4"],
     translated: Float[Array, "users elams 4"] | Float[np.ndarray, "users elams 4"] | None = None,
     *,
+    failed: Bool[Array, "users elams"] | Bool[np.ndarray, "users elams"] | None = None,
     num_elams: int = 2,
 ) -> User:
-    """A pool of users; without translations every E-LAM is taken to read the intent perfectly."""
+    """A pool of users; without translations every E-LAM is taken to read the intent perfectly, and none to fail."""
     preference = jnp.asarray(preference, dtype=float)
     if translated is None:
         translated = jnp.repeat(preference[:, None, :], num_elams, axis=1)
+    translated = jnp.asarray(translated, dtype=float)
     return User(
         preference=preference,
-        translated=jnp.asarray(translated, dtype=float),
+        translated=translated,
+        failed=jnp.zeros(translated.shape[:2], bool) if failed is None else jnp.asarray(failed),
         index=jnp.arange(preference.shape[0]),
     )

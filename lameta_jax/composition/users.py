@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from lameta_jax.composition.types import User, make_users
 
@@ -67,3 +67,41 @@ def imprecise_translations(
         shape = jnp.maximum((largest / error - 1) * preference, jnp.finfo(preference.dtype).tiny)
         translations.append(jax.random.dirichlet(key_elam, shape))
     return jnp.stack(translations, axis=1)
+
+
+def misread_users(key: Key[Array, ""], users: User, others: User, share: float) -> User:
+    """The same users, a share of whom every E-LAM takes for somebody else: it says of them what it says of `others`.
+
+    Args:
+      others: of whom one is drawn for each user who is misread.
+      share: probability that a user is misread, each by itself, in [0, 1].
+    """
+    key_who, key_for = jax.random.split(key)
+    misread, other = _mixed(key_who, key_for, users, others, share)
+    return users.replace(translated=jnp.where(misread[:, None, None], other.translated, users.translated))
+
+
+def foreign_users(key: Key[Array, ""], users: User, others: User, share: float) -> User:
+    """The same pool, a share of which is other people: they want what `others` want, and are read as those are."""
+    key_who, key_for = jax.random.split(key)
+    foreign, other = _mixed(key_who, key_for, users, others, share)
+
+    def either(own, theirs):
+        return jnp.where(foreign.reshape(-1, *[1] * (own.ndim - 1)), theirs, own)
+
+    return jax.tree.map(either, users, other).replace(index=users.index)
+
+
+def unread_users(key: Key[Array, ""], users: User, share: float, fallback: Float[Array, "4"]) -> User:
+    """The same users, of whom each E-LAM fails to read a share; `fallback` then stands in for its translation."""
+    failed = users.failed | jax.random.bernoulli(key, share, users.failed.shape)
+    return users.replace(failed=failed, translated=jnp.where(failed[..., None], fallback, users.translated))
+
+
+def _mixed(
+    key_who: Key[Array, ""], key_for: Key[Array, ""], users: User, others: User, share: float
+) -> tuple[Bool[Array, " users"], User]:
+    """Who is not himself, and one of the others for everybody."""
+    count = users.index.shape[0]
+    chosen = jax.random.randint(key_for, (count,), 0, others.index.shape[0])
+    return jax.random.bernoulli(key_who, share, (count,)), jax.tree.map(lambda leaf: leaf[chosen], others)

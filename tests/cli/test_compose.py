@@ -59,6 +59,30 @@ def test_the_output_for_people(composed):
         assert words in run.out
 
 
+def test_explained_each_agent_stands_beside_those_that_might_replace_it(composed):
+    result = composed(six_agents(), "--explain", "--json").json
+    chain, preference = result["chain"], result["preference"]
+    assert [place["agent"] for place in result["explanation"]] == chain
+    by_id = {agent["id"]: agent for agent in six_agents()["agents"]}
+    for number, place in enumerate(result["explanation"]):
+        [other] = place["alternatives"]  # there are two of every type
+        assert place["probability"] + other["probability"] == pytest.approx(1, abs=1e-5)
+        assert place["probability"] >= other["probability"]
+        for shown in (place, other):
+            swapped = [*chain[:number], shown["agent"], *chain[number + 1 :]]
+            expected = power_qoe(six_agents(), tuple(swapped), preference)
+            assert shown["subjective_qoe"] == pytest.approx(expected, rel=1e-5)
+            assert shown["capability"] == pytest.approx(by_id[shown["agent"]]["capability"])
+            assert shown["latency"] == pytest.approx(1 / (by_id[shown["agent"]]["service_rate"] - 4.0))
+            assert (shown["ber"] is None) is (number == 0)
+
+
+def test_the_explanation_for_people(composed):
+    run = composed(six_agents(), "--explain")
+    assert run.out.count("\nor ") == 0 and run.out.count(" or ") == 3
+    assert "link BER" in run.out and run.code == 0
+
+
 def test_a_chain_that_fails_is_said_to_fail(composed):
     run = composed(six_agents() | {"max_latency": 1e-3}, "--json")
     result = run.json

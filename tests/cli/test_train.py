@@ -130,3 +130,37 @@ def test_what_cannot_be_is_refused(lameta, network, tmp_path, options, message):
     run = lameta("train", "--network", network, "--out", tmp_path / "none" / "it.safetensors")
     assert "must be a file in a folder that exists" in run.refusal
     assert "must not be the network file" in lameta("train", "--network", network, "--out", network).refusal
+
+
+def test_tensorboard_shows_what_the_log_says(lameta, network, tmp_path):
+    log, board = tmp_path / "log.jsonl", tmp_path / "board"
+    out = tmp_path / "policy.safetensors"
+    lameta("train", "--network", network, "--out", out, "--log", log, "--tensorboard", board, *SMALL)
+    shown = scalars(next(board.glob("events.*")))
+    for row in map(json.loads, log.read_text().splitlines()):
+        update = row.pop("update")
+        for name, value in row.items():
+            assert shown[name, update] == pytest.approx(value, rel=1e-6, nan_ok=True)
+
+
+def scalars(path):
+    """The scalars of an event file by name and step, read record by record."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    content, place, found = path.read_bytes(), 0, {}
+    while place < len(content):  # 8 bytes of length, 4 of checksum, the event, 4 of checksum
+        length = int.from_bytes(content[place : place + 8], "little")
+        event = Event.FromString(content[place + 12 : place + 12 + length])
+        for value in event.summary.value:
+            found[value.tag, event.step] = value.simple_value
+        place += 16 + length
+    return found
+
+
+def test_without_tensorboardx_one_line_says_what_to_install(lameta, network, tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    out = tmp_path / "policy.safetensors"
+    refused = lameta("train", "--network", network, "--out", out, "--tensorboard", tmp_path, *SMALL).refusal
+    assert "lameta_jax[tensorboard]" in refused

@@ -1,0 +1,74 @@
+"""A chain for one user by a policy: that of the evaluation, with how likely the policy held every agent."""
+
+import jax
+import numpy as np
+import pytest
+from reference.composition_cases import dead_end, four_agents, six_agents
+
+from lameta_jax.composition.compose import compose_chain
+from lameta_jax.composition.env import EnvConfig, make_env_params
+from lameta_jax.composition.evaluate import evaluate
+from lameta_jax.composition.policy import PolicyConfig, make_policy, policy_actor
+from lameta_jax.composition.policy_files import PolicyError, TrainedPolicy
+from lameta_jax.composition.types import make_users
+from lameta_jax.network.network import serves_request
+from lameta_jax.network.schema import parse_scenario
+
+SMALL = PolicyConfig(width=4, num_layers=1, context_width=6, intent_width=3, elam_width=2, num_elams=2)
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return TrainedPolicy(config=SMALL, params=make_policy(SMALL).init(jax.random.key(0)), initial_elam=1)
+
+
+def test_the_chain_is_that_of_the_evaluation_and_serves_the_request(policy):
+    scenario = parse_scenario(six_agents(), "case")  # has no dead ends, and wrong types are masked
+    preferences = np.array([[1.0, 0.0, 0.0, 0.0], [0.1, 0.2, 0.3, 0.4]])
+    env_params = make_env_params(scenario, EnvConfig(mask_types=True, initial_elam=policy.initial_elam))
+    actor = policy_actor(make_policy(policy.config), policy.params)
+    expected = evaluate(jax.random.key(0), actor, env_params, make_users(preferences))
+    for preference, chain, succeeded in zip(preferences, expected.chain, expected.succeeded, strict=True):
+        assert compose_chain(policy, scenario, preference).chain == tuple(chain.tolist())
+        assert succeeded
+
+
+def test_the_network_may_know_other_elams(policy):
+    chains = set()
+    for elams in ([{"name": "one", "fee": 0.3}], [{"name": name, "fee": 0.1} for name in "abc"]):
+        scenario = parse_scenario(six_agents() | {"elams": elams}, "case")
+        chains.add(compose_chain(policy, scenario, (0.25, 0.25, 0.25, 0.25)).chain)
+    assert len(chains) == 1 and len(chains.pop()) == 3
+
+
+def test_a_dead_end_gives_a_chain_that_does_not_serve_the_request(policy):
+    # With the link a-b1 gone only a-b2 is left, and b2 knows nobody else. A file like that would be refused.
+    scenario = parse_scenario(dead_end(), "case")
+    network = scenario.network.replace(
+        link_ends=scenario.network.link_ends[1:2], link_ber=scenario.network.link_ber[1:2]
+    )
+    cut_off = type(scenario)(**(scenario.__dict__ | {"network": network}))
+    chain = compose_chain(policy, cut_off, (0.25, 0.25, 0.25, 0.25)).chain
+    assert chain[:2] == (0, 2) and len(chain) <= 3
+    if len(chain) == 3:
+        assert not serves_request(network, scenario.request, jax.numpy.array(chain))
+
+
+def test_a_request_longer_than_a_policy_can_serve_is_refused(policy):
+    mapping = four_agents()
+    extra = [mapping["agents"][0] | {"id": f"x{place}", "type": f"T{place}"} for place in range(9)]
+    links = [{"between": [f"x{place}", f"x{place + 1}"], "ber": 0.01} for place in range(8)]
+    mapping |= {"agents": extra, "links": links, "request": [agent["type"] for agent in extra]}
+    with pytest.raises(PolicyError, match="a request of 9 agents is longer"):
+        compose_chain(policy, parse_scenario(mapping, "case"), (0.25, 0.25, 0.25, 0.25))
+
+
+def test_probabilities_are_those_of_the_agents_that_may_be_picked(policy):
+    composed = compose_chain(policy, parse_scenario(six_agents(), "case"), (0.4, 0.3, 0.2, 0.1))
+    for place, agent in enumerate(composed.chain):
+        likely = composed.probability[place]
+        assert likely.sum() == pytest.approx(1, abs=1e-5) and int(likely.argmax()) == agent
+        assert set(np.flatnonzero(likely)) == {
+            2 * place,
+            2 * place + 1,
+        }  # the two of the type that comes next
