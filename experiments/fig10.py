@@ -10,6 +10,7 @@ chains of the same worth, there is nothing to choose: a tie.
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 from common import arguments, interval, report, write_results
 from srl_figures import nearer_policy
@@ -33,7 +34,12 @@ def main() -> None:
     }
     found, drawn = {}, {}
     for kind, preferences in populations(study).items():
-        distances = np.stack([np.asarray(angular_distance(preferences, means[name])) for name in BENCHMARKS])
+        distances = np.stack(
+            [
+                np.asarray(angular_distance(jnp.asarray(preferences), jnp.asarray(means[name])))
+                for name in BENCHMARKS
+            ]
+        )
         for label, is_told in TOLD.items():
             qoe = np.stack([values(study, preferences, means, is_told, seed) for seed in seeds])
             found[f"{kind}, {label}"] = shares(qoe, distances)

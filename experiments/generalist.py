@@ -40,6 +40,7 @@ CONFIG, RULES = GeneralistConfig(), EnvConfig(mask_types=True)
 USERS_MET = draw_users(jax.random.key(2027), jnp.ones(4), 8192)
 STRANGERS = draw_users(jax.random.key(2028), jnp.ones(4), 200)
 PER_GROUP = 8  # networks
+CHUNK = 4096  # chains valued at once
 UNSEEN = {f"{size} agents": ScenarioConfig(num_agents=size) for size in (40, 80, 120, 160, 200)} | {
     "Watts-Strogatz, 100 agents": ScenarioConfig(num_agents=100, topology="watts-strogatz", mean_degree=20.0),
     "grid, 100 agents": ScenarioConfig(num_agents=100, topology="grid"),
@@ -138,7 +139,7 @@ def applications(study: Study, actors: dict[str, list[Actor]]) -> dict:
 def whole_simplex(study: Study, actors: dict[str, list[Actor]]) -> dict:
     """Multi-objective metrics on lameta-81 as its file says, over users uniform on the simplex."""
     params, request = study.params, study.scenario.request
-    chains = list(iterate_chains(params.network, request))
+    chains = list(iterate_chains(params.network, request, CHUNK))
     factors = jax.tree.map(
         lambda *leaves: np.concatenate(leaves),
         *[

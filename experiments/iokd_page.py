@@ -3,41 +3,13 @@
 python experiments/iokd_page.py
 """
 
-import json
 from pathlib import Path
 
-from common import RESULTS
+from pages import load, made_by, shown, table, verdict
 
 PAGE = Path(__file__).parent / "iokd.md"
 APPLICATIONS, SIZES = ("multimedia", "qa"), ("small", "large")
 TARGET = 0.65  # of the raw model's error, that the project aimed for; the paper reports 0.64 to 0.75
-
-
-def load(name: str) -> dict:
-    return json.loads((RESULTS / f"{name}.json").read_text())
-
-
-def made_by(results: dict) -> str:
-    made = results["made_by"]
-    versions = ", ".join(f"{name} {made['versions'][name]}" for name in ("python", "jax", "flax", "optax"))
-    seeds = made["seeds"]
-    shown = f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
-    return f"`{made['command']}`, {shown}, {versions}, {made['device']}, {made['date']}"
-
-
-def shown(interval: dict, digits: int = 4) -> str:
-    return f"{interval['mean']:.{digits}f} ({interval['low']:.{digits}f} to {interval['high']:.{digits}f})"
-
-
-def verdict(interval: dict) -> str:
-    if interval["high"] < 0:
-        return "below"
-    return "above" if interval["low"] > 0 else "no difference seen"
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def findings() -> str:

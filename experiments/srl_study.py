@@ -89,7 +89,7 @@ class Study:
         self.sizes = replace(POLICY, lookahead=lookahead)
         self.policy = make_policy(self.sizes)
         self.scenario: Scenario = load_named("lameta-81")
-        self.params: EnvParams = make_env_params(self.scenario, env)
+        self.params: EnvParams = make_env_params(self.scenario, self.env)
         self._optima: dict[Any, np.ndarray] = {}
         self._programs: dict[tuple, tuple] = {}
 
@@ -130,7 +130,9 @@ class Study:
         ]
         return [slot_params(self.params, one) for one in conditions]
 
-    def searched(self, search: Search, users: User, wanted: np.ndarray, where: str = HELD_OUT) -> Evaluation:
+    def searched(
+        self, search: Search, users: User, wanted: np.ndarray | jax.Array, where: str = HELD_OUT
+    ) -> Evaluation:
         """What users get from a search over whole chains for wanted preferences, `(network, request, wanted)`."""
         runs = []
         for slot in self.in_slots(where):
@@ -200,8 +202,8 @@ class Study:
         }
         kept = read_checkpoint(path, purpose)
         if kept is None:
-            run = self._compiled(method, env, episodes, pool, in_context)
-            kept = self._run(*run, pool, point, seed)
+            start, advance = self._compiled(method, env, episodes, pool, in_context)
+            kept = self._run(start, advance, pool, point, seed)
             write_checkpoint(path, purpose, kept)
             ended, took = kept["share"][-1], kept["seconds"]
             report(f"{time.time() - self.started:6.0f} s  {label}: {ended:.4f} in {took:.0f} s")

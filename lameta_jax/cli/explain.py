@@ -57,7 +57,9 @@ def explain(scenario: Scenario, composed: Composed, preference: Sequence[float])
 
 def explanation_rows(places: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
     """The output for people."""
-    rows = [("type", "agent", "likely", "capability", "latency", "crashes", "link BER", "QoE with it")]
+    rows: list[tuple[str, ...]] = [
+        ("type", "agent", "likely", "capability", "latency", "crashes", "link BER", "QoE with it")
+    ]
     for place in places:
         rows.append(_row(place["type"], place["agent"], place))
         rows += [_row("", f"or {other['agent']}", other) for other in place["alternatives"]]

@@ -17,6 +17,13 @@ STUDIES = {
     "fig6": "LAMeTA Fig. 6: error in reading intents, all methods, sizes and applications (an hour)",
     "fig7": "LAMeTA Fig. 7: that error against the number of samples (a quarter of an hour)",
     "iokd_ablations": "what each part of IoKD contributes (half an hour)",
+    "fig8": "LAMeTA Fig. 8: convergence and QoE of SRL and all other composers (an hour)",
+    "fig9": "LAMeTA Fig. 9: the four factors while SRL learns (seconds after fig8, else an hour)",
+    "fig10": "LAMeTA Fig. 10: which application's policy serves a user better (a minute after fig8)",
+    "fig11": "LAMeTA Fig. 11: in-context learning with disturbed users (half an hour)",
+    "srl_ablations": "what each part of SRL contributes (a quarter of an hour after fig8)",
+    "generalist": "one policy for all preferences and networks (an hour)",
+    "changing_network": "arrivals that grow, agents that fail (minutes after fig8)",
 }
 
 
@@ -24,7 +31,7 @@ STUDIES = {
 class ReproduceConfig:
     """Make a figure or table of the papers again: a results file and a picture."""
 
-    study: tyro.conf.Positional[str]  # fig5, fig6, fig7 or iokd_ablations
+    study: tyro.conf.Positional[str]  # fig5 to fig11, or a study of ours
     out: Annotated[str, tyro.conf.arg(metavar="DIR")] = (
         "runs/reproduce"  # folder for the results file and figure
     )

@@ -4,6 +4,7 @@ Everything is drawn on the host, before training; `make_users` makes a pool of g
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -78,7 +79,7 @@ def misread_users(key: Key[Array, ""], users: User, others: User, share: float) 
     """
     key_who, key_for = jax.random.split(key)
     misread, other = _mixed(key_who, key_for, users, others, share)
-    return users.replace(translated=jnp.where(misread[:, None, None], other.translated, users.translated))
+    return replace(users, translated=jnp.where(misread[:, None, None], other.translated, users.translated))
 
 
 def foreign_users(key: Key[Array, ""], users: User, others: User, share: float) -> User:
@@ -89,13 +90,13 @@ def foreign_users(key: Key[Array, ""], users: User, others: User, share: float) 
     def either(own, theirs):
         return jnp.where(foreign.reshape(-1, *[1] * (own.ndim - 1)), theirs, own)
 
-    return jax.tree.map(either, users, other).replace(index=users.index)
+    return replace(jax.tree.map(either, users, other), index=users.index)
 
 
 def unread_users(key: Key[Array, ""], users: User, share: float, fallback: Float[Array, "4"]) -> User:
     """The same users, of whom each E-LAM fails to read a share; `fallback` then stands in for its translation."""
     failed = users.failed | jax.random.bernoulli(key, share, users.failed.shape)
-    return users.replace(failed=failed, translated=jnp.where(failed[..., None], fallback, users.translated))
+    return replace(users, failed=failed, translated=jnp.where(failed[..., None], fallback, users.translated))
 
 
 def _mixed(

@@ -174,23 +174,6 @@ def fractions(outcomes: dict[str, Outcome]) -> dict[str, Float[np.ndarray, " use
     return {name: outcome.qoe / outcomes["optimum"].qoe for name, outcome in outcomes.items()}
 
 
-def measure_single_elams(
-    key: Array,
-    scenario: Scenario,
-    preferences: Float[np.ndarray, "users 4"],
-    translated: Float[np.ndarray, "users elams 4"],
-    actor: Actor,
-    config: CompositionConfig,
-) -> dict[str, Outcome]:
-    """A composer as if there were only one E-LAM, for each: what `plug-in optimum (<E-LAM>)` is to be compared with."""
-    params = make_env_params(scenario, config.env)
-    outcomes = {}
-    for index, elam in enumerate(scenario.elam_names):
-        alone = np.repeat(translated[:, index : index + 1], translated.shape[1], axis=1)
-        outcomes[f"SRL with {elam}"] = measure(key, actor, params, make_users(preferences, alone))
-    return outcomes
-
-
 def training_pools(
     preferences: Mapping[str, Float[np.ndarray, "_ 4"]], crossed: Mapping[str, Float[np.ndarray, "_ elams 4"]]
 ) -> tuple[User, User]:

@@ -1,5 +1,7 @@
 """In-context learning of E-LAMs (LAMeTA Sec. V-D) where chains are composed: a memory that the rollout carries."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -25,7 +27,7 @@ def in_context_learning(config: MemoryConfig, fallback: Float[Array, "4"], num_e
 
     def adjust(memories, user: User):
         held = jax.vmap(lambda memory, said, failed: in_context(memory, said, failed, fallback, config))
-        return user.replace(translated=held(memories, user.translated, user.failed).preference)
+        return replace(user, translated=held(memories, user.translated, user.failed).preference)
 
     def kept(memories, user: User, reward):
         def keep(memory, said, failed):

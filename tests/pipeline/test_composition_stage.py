@@ -17,7 +17,6 @@ from lameta_jax.pipeline.composition import (
     CompositionConfig,
     compare_composers,
     fractions,
-    measure_single_elams,
     pool,
     train_composer,
     training_pools,
@@ -42,8 +41,7 @@ def scenario():
 def outcomes(scenario):
     actor = random_actor(respect_types=True)
     key = jax.random.key(0)
-    found = compare_composers(key, scenario, USERS, TRANSLATED, {"SRL": actor}, actor, CONFIG)
-    return found | measure_single_elams(key, scenario, USERS, TRANSLATED, actor, CONFIG)
+    return compare_composers(key, scenario, USERS, TRANSLATED, {"SRL": actor}, actor, CONFIG)
 
 
 def value_of_every_chain(scenario, preference):

@@ -1,0 +1,32 @@
+"""What the pages of findings are written with: results files, tables, intervals in words."""
+
+import json
+
+from common import RESULTS
+
+
+def load(name: str) -> dict:
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def made_by(results: dict) -> str:
+    made = results["made_by"]
+    versions = ", ".join(f"{name} {made['versions'][name]}" for name in ("python", "jax", "flax", "optax"))
+    seeds = made["seeds"]
+    shown = f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    return f"`{made['command']}`, {shown}, {versions}, {made['device']}, {made['date']}"
+
+
+def shown(interval: dict, digits: int = 4) -> str:
+    return f"{interval['mean']:.{digits}f} ({interval['low']:.{digits}f} to {interval['high']:.{digits}f})"
+
+
+def verdict(interval: dict) -> str:
+    if interval["high"] < 0:
+        return "below"
+    return "above" if interval["low"] > 0 else "no difference seen"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
