@@ -1,12 +1,15 @@
-"""What every experiment shares: results files that say how they were made, intervals, progress."""
+"""What every experiment shares: results files that say how they were made, intervals, options, times, progress."""
 
 import argparse
 import json
 import platform
+import statistics
 import sys
 import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +50,25 @@ def _script() -> str:
 def interval(values) -> dict[str, float]:
     """Mean with a 95% t interval over independent runs or users."""
     return {name: float(value) for name, value in mean_interval(jnp.asarray(values, float))._asdict().items()}
+
+
+def mean_rows(rows: list[dict[str, float]]) -> dict[str, dict]:
+    """Intervals over seeds of everything in rows, with the values of the seeds themselves."""
+    return {
+        name: interval([row[name] for row in rows]) | {"seeds": [row[name] for row in rows]}
+        for name in rows[0]
+    }
+
+
+def seconds_per_call(call: Callable[[], Any], repeats: int = 10) -> float:
+    """Median time of a call whose programs have been compiled."""
+    jax.block_until_ready(call())
+    times = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        jax.block_until_ready(call())
+        times.append(time.perf_counter() - begun)
+    return statistics.median(times)
 
 
 def report(text: str) -> None:

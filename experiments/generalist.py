@@ -17,9 +17,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import ROOT, arguments, interval, report, write_results
+from common import ROOT, arguments, interval, mean_rows, report, seconds_per_call, write_results
 from srl_figures import generalist_bars
-from srl_study import Study, mean_rows, seconds_per_call
+from srl_study import Study
 
 from lameta_jax.composition.baselines import replay_actor
 from lameta_jax.composition.env import EnvConfig, EnvParams, make_env_params

@@ -8,9 +8,9 @@ lameta-81, test users in held-out slots; the policies of fig8, and policies with
 import json
 
 import numpy as np
-from common import arguments, interval, report, write_results
+from common import arguments, interval, mean_rows, report, write_results
 from srl_figures import ablation_bars
-from srl_study import TITLES, Study, exact_search, mean_rows
+from srl_study import TITLES, Study, exact_search
 
 from lameta_jax.intents.corpus import BENCHMARKS
 from lameta_jax.network.optimum import optimum

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import RESULTS, interval, report
+from common import RESULTS, report
 
 from lameta_jax.composition.baselines import even_users, hide_intents, replay_actor
 from lameta_jax.composition.env import EnvConfig, EnvParams, make_env_params, slot_params
@@ -251,14 +251,6 @@ class Study:
         return float(self.share(found, told).mean()), mean_factors(found)
 
 
-def mean_rows(rows: list[dict[str, float]]) -> dict[str, dict]:
-    """Intervals over seeds of everything in the rows of `Study.row`, with the values of the seeds themselves."""
-    return {
-        name: interval([row[name] for row in rows]) | {"seeds": [row[name] for row in rows]}
-        for name in rows[0]
-    }
-
-
 def mean_factors(found: Evaluation) -> dict[str, float]:
     """Means over the chains that work; latency in minutes."""
     works = np.asarray(found.feasible)
@@ -266,14 +258,3 @@ def mean_factors(found: Evaluation) -> dict[str, float]:
         name: float(np.asarray(values)[works].mean()) if works.any() else float("nan")
         for name, values in found.factors._asdict().items()
     }
-
-
-def seconds_per_call(call: Callable[[], Any], repeats: int = 10) -> float:
-    """Median time of a call whose programs have been compiled."""
-    jax.block_until_ready(call())
-    times = []
-    for _ in range(repeats):
-        begun = time.perf_counter()
-        jax.block_until_ready(call())
-        times.append(time.perf_counter() - begun)
-    return float(np.median(times))

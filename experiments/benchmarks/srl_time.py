@@ -17,9 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import arguments, interval, report, write_results
+from common import arguments, interval, report, seconds_per_call, write_results
 from fig8 import ACTORS, SEARCHES
-from srl_study import EPISODES, NUM_UPDATES, Study, seconds_per_call
+from srl_study import EPISODES, NUM_UPDATES, Study
 
 from lameta_jax.composition.compose import greedy_chains
 from lameta_jax.composition.evaluate import evaluate
