@@ -30,3 +30,13 @@ def verdict(interval: dict) -> str:
 def table(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def share(row: dict, digits: int = 3) -> str:
+    """A share of the optimum, with its interval where there are seeds."""
+    return shown(row["share"], digits) if isinstance(row["share"], dict) else f"{row['share']:.{digits}f}"
+
+
+def number(row: dict, name: str) -> str:
+    value = row[name]
+    return f"{value['mean'] if isinstance(value, dict) else value:.3f}"

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -72,12 +73,10 @@ def train(config: TrainConfig) -> None:
     own = _own_config(config)
     scenario = read_network(config.network)
     out, partial = _outputs(config)
-    started = time.time()
-    with refusing(CheckpointError):
+    with refusing(CheckpointError), _board(config.tensorboard) as board:
+        report = _reporter(config, time.time(), board)
         try:
-            policy = train_policy(
-                scenario, own, partial, _purpose(config, scenario), _reporter(config, started)
-            )
+            policy = train_policy(scenario, own, partial, _purpose(config, scenario), report)
         except KeyboardInterrupt:
             if partial.exists():
                 say(f"the same command goes on from {partial}")
@@ -142,9 +141,7 @@ def _purpose(config: TrainConfig, scenario: Scenario) -> dict[str, str]:
     return given | {"network": hashlib.sha256(network.encode()).hexdigest(), "version of lameta": __version__}
 
 
-def _reporter(config: TrainConfig, started: float) -> Callable[[Report], None]:
-    board = _open_board(config.tensorboard)
-
+def _reporter(config: TrainConfig, started: float, board: Any) -> Callable[[Report], None]:
     def report(told: Report) -> None:
         if config.log is not None:
             _write_log(Path(config.log), told)
@@ -160,10 +157,12 @@ def _reporter(config: TrainConfig, started: float) -> Callable[[Report], None]:
     return report
 
 
-def _open_board(folder: str | None) -> Any:
-    """A writer of TensorBoard's files; None where none is wanted."""
+@contextmanager
+def _board(folder: str | None) -> Iterator[Any]:
+    """A writer of TensorBoard's files, closed in the end, as only that waits for all to be written; None for none."""
     if folder is None:
-        return None
+        yield None
+        return
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
@@ -171,9 +170,11 @@ def _open_board(folder: str | None) -> Any:
             "--tensorboard needs tensorboardX: pip install 'lameta_jax[tensorboard]'"
         ) from None
     try:
-        return SummaryWriter(folder)
+        board = SummaryWriter(folder)
     except OSError as error:
         raise BadInputError(f"--tensorboard: {folder} cannot be written ({error.strerror})") from None
+    with closing(board):
+        yield board
 
 
 def _write_board(board: Any, told: Report) -> None:

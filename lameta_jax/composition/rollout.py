@@ -6,7 +6,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Key
+from jaxtyping import Array, Bool, Key, PyTree
 
 from lameta_jax.composition.advantages import weighted_mean
 from lameta_jax.composition.env import EnvParams, final_factors, reset, slot_params, step
@@ -125,17 +125,20 @@ def collect_episodes(
 
 
 def collect_in_turn(
-    play: Callable[..., tuple[Transition, StepInfo, EnvState]],
+    play: Callable[..., tuple[Transition, PyTree, PyTree]],
     in_context: InContext,
     rounds: int,
     key: Key[Array, ""],
-    slot: EnvParams,
+    slot: PyTree,
     users: User,
-) -> tuple[Transition, StepInfo, EnvState]:
+) -> tuple[Transition, PyTree, PyTree]:
     """Plays one episode per user as `play` does, in queues of `rounds` users, of whom each meets the queue's memory.
 
+    Args:
+      play: `(key, slot, users)` to what `collect_episodes` returns.
+
     Returns:
-      What `collect_episodes` returns for all users, in their order.
+      The same for all users, in their order.
     """
     num_users = users.index.shape[0]
     lanes = num_users // rounds

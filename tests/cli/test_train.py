@@ -132,6 +132,7 @@ def test_what_cannot_be_is_refused(lameta, network, tmp_path, options, message):
     assert "must not be the network file" in lameta("train", "--network", network, "--out", network).refusal
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_what_the_log_says(lameta, network, tmp_path):
     log, board = tmp_path / "log.jsonl", tmp_path / "board"
     out = tmp_path / "policy.safetensors"

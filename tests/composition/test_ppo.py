@@ -28,7 +28,8 @@ from lameta_jax.network.scenarios import load_named
 KEY = jax.random.key(0)
 SCENARIO = parse_scenario(six_agents(), "six")
 PARAMS = make_env_params(SCENARIO)
-POLICY = make_policy(PolicyConfig(width=32, context_width=64))
+# With lookahead there would be little left to learn.
+POLICY = make_policy(PolicyConfig(width=32, context_width=64, lookahead=0))
 USERS = make_users(preferences(64))
 HYPERPARAMETERS = PPOHyperparameters()
 # Slots that vary, so that nothing may depend on there being one.

@@ -1,4 +1,4 @@
-"""A memory in the rollout: what policies are told of a queue of users, against the memory used one by one."""
+"""A memory in the rollout: what composers are told of a queue of users, against the memory used one by one."""
 
 import jax
 import jax.numpy as jnp
@@ -8,67 +8,79 @@ from reference.composition_cases import preferences, six_agents
 
 from lameta_jax.composition.env import EnvConfig, make_env_params
 from lameta_jax.composition.policy import PolicyConfig, make_policy
-from lameta_jax.composition.rollout import EpisodeConfig, composition_task
+from lameta_jax.composition.rollout import EpisodeConfig, collect_in_turn, composition_task
+from lameta_jax.composition.task import Transition
 from lameta_jax.composition.types import make_users
 from lameta_jax.composition.users import foreign_users, misread_users, unread_users
-from lameta_jax.intents.memory import MemoryConfig, empty_memory, in_context, remember
+from lameta_jax.intents.memory import MemoryConfig, empty_memory, remember
+from lameta_jax.intents.memory import in_context as held_against
 from lameta_jax.network.files import parse_scenario
 from lameta_jax.pipeline.in_context import in_context_learning
 
-POLICY = make_policy(PolicyConfig(width=8, context_width=16))
-PARAMS = make_env_params(parse_scenario(six_agents(), "test"), EnvConfig(mask_types=True))
 CONFIG = MemoryConfig(capacity=6, num_recent=4, max_distance=0.15, prediction_variance=0.02)
 FALLBACK = jnp.array([0.4, 0.3, 0.2, 0.1])
-ROUNDS, LANES = 8, 3
+ROUNDS, LANES, HOPS = 8, 3, 2
 
 
 @pytest.fixture(scope="module")
-def pool():
-    users = make_users(preferences(40), np.stack([preferences(40, 1), preferences(40, 2)], axis=1))
-    return unread_users(jax.random.key(5), users, 0.2, FALLBACK)
+def users():
+    count = ROUNDS * LANES
+    read = np.stack([preferences(count, 1), preferences(count, 2)], axis=1)
+    return unread_users(jax.random.key(5), make_users(preferences(count), read), 0.2, FALLBACK)
 
 
-@pytest.fixture(scope="module")
-def played(pool):
-    config = EpisodeConfig(num_slots=2, users_per_slot=ROUNDS * LANES, rounds=ROUNDS)
-    task = composition_task(POLICY, PARAMS, config, in_context_learning(CONFIG, FALLBACK))
-    params = POLICY.init(jax.random.key(0))
-    return jax.jit(task.collect)(params, pool, jax.random.key(3))[1]
+def play(key, slot, told):
+    """Episodes of two steps whose observation is what was told, and whose return depends on it and on the user."""
+    del key, slot
+    reward = jnp.stack([told.translated[:, 0, 0], jnp.sin(told.index.astype(float))])
+    none = jnp.zeros(reward.shape)
+    batch = Transition(
+        observation=jnp.broadcast_to(told.translated, (HOPS, *told.translated.shape)),
+        action=none,
+        log_prob=none,
+        value=none,
+        next_value=none,
+        reward=reward,
+        terminated=none > 0,
+        truncated=none > 0,
+        alive=none == 0,
+    )
+    return batch, reward, told.index
 
 
-def test_every_queue_has_its_own_memory_of_every_elam(pool, played):
-    """The E-LAM in force first is 0, so the first observation shows what memory made of its translations."""
-    drawn = np.asarray(users_of(pool))
-    returns = np.asarray(played.reward.sum(axis=1))
-    seen = np.asarray(played.observation.preference[:, 0])
+def test_every_queue_has_its_own_memory_of_every_elam(users):
+    in_context = in_context_learning(CONFIG, FALLBACK)
+    batch, _, served = collect_in_turn(play, in_context, ROUNDS, jax.random.key(0), None, users)
+    assert np.array_equal(served, users.index)  # in the order in which they came
     regimes = set()
-    for slot in range(2):
-        for lane in range(LANES):
-            memory = empty_memory(CONFIG)
-            for round_ in range(ROUNDS):
-                place = round_ * LANES + lane
-                user = int(drawn[slot, place])
-                said, failed = pool.translated[user, 0], pool.failed[user, 0]
-                expected = in_context(memory, said, failed, FALLBACK, CONFIG)
+    for lane in range(LANES):
+        memories = [empty_memory(CONFIG), empty_memory(CONFIG)]
+        for place in range(lane, ROUNDS * LANES, LANES):
+            total = float(batch.reward[:, place].sum())
+            for elam in range(2):
+                said, failed = users.translated[place, elam], users.failed[place, elam]
+                expected = held_against(memories[elam], said, failed, FALLBACK, CONFIG)
                 regimes.add(int(expected.regime))
-                assert seen[slot, place] == pytest.approx(np.asarray(expected.preference), abs=1e-6)
-                if not failed:
-                    memory = remember(memory, user, said, float(returns[slot, place]))
+                for step in range(HOPS):
+                    seen = np.asarray(batch.observation[step, place, elam])
+                    assert seen == pytest.approx(np.asarray(expected.preference), abs=1e-6)
+                if not failed:  # the prediction is remembered, not what became of it
+                    memories[elam] = remember(memories[elam], place, said, total)
     assert regimes == {0, 1, 2, 3}  # the case shows everything that can happen
 
 
-def users_of(pool):
-    """Which users `collect` draws with that key."""
-    _, key_users, _ = jax.random.split(jax.random.key(3), 3)
-    shape = (2, ROUNDS * LANES)
-    return jnp.floor(pool.preference.shape[0] * jax.random.uniform(key_users, shape)).astype(int)
-
-
-def test_without_a_memory_translations_are_taken_as_they_are(pool):
-    task = composition_task(POLICY, PARAMS, EpisodeConfig(num_slots=2, users_per_slot=ROUNDS * LANES))
-    _, batch, _ = jax.jit(task.collect)(POLICY.init(jax.random.key(0)), pool, jax.random.key(3))
-    expected = pool.translated[users_of(pool), 0]
-    assert np.asarray(batch.observation.preference[:, 0]) == pytest.approx(np.asarray(expected))
+@pytest.mark.slow
+def test_a_policy_is_told_what_the_memory_makes_of_translations(users):
+    policy = make_policy(PolicyConfig(width=8, context_width=16))
+    params = make_env_params(parse_scenario(six_agents(), "test"), EnvConfig(mask_types=True))
+    config = EpisodeConfig(num_slots=2, users_per_slot=ROUNDS * LANES, rounds=ROUNDS)
+    seen = []
+    for memory in (None, in_context_learning(CONFIG, FALLBACK)):
+        task = composition_task(policy, params, config, memory)
+        _, batch, _ = jax.jit(task.collect)(policy.init(jax.random.key(0)), users, jax.random.key(3))
+        seen.append(np.asarray(batch.observation.preference[:, 0]))
+    assert np.array_equal(seen[0][:, :LANES], seen[1][:, :LANES])  # nothing to remember yet, and none failed
+    assert not np.array_equal(seen[0], seen[1])
 
 
 def test_rounds_must_divide_the_users():
