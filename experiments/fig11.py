@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from common import arguments, interval, report, write_results
 from srl_figures import in_context_curves
-from srl_study import NUM_UPDATES, SLOTS, Method, Study, Trained, exact_search
+from srl_methods import NUM_UPDATES, Method, Trained
+from srl_study import SLOTS, Study, exact_search
 
 from lameta_jax.composition.rollout import EpisodeConfig, composition_task
 from lameta_jax.composition.types import User

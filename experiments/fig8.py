@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from common import arguments, interval, mean_rows, report, write_results
 from srl_figures import convergence, share_bars
-from srl_study import ELAMS, HELD_OUT, METHODS, NOMINAL, TITLES, Study, exact_search
+from srl_methods import METHODS
+from srl_study import ELAMS, HELD_OUT, NOMINAL, TITLES, Study, exact_search
 
 from lameta_jax.composition.annealing import AnnealingConfig, anneal
 from lameta_jax.composition.baselines import greedy_actor, greedy_reward_actor, random_actor

@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from common import RESULTS, report
+from srl_methods import BUDGETS, METHODS, NUM_POINTS, Method, Trained
 
 from lameta_jax.composition.baselines import even_users, hide_intents, replay_actor
 from lameta_jax.composition.env import EnvConfig, EnvParams, make_env_params, slot_params
@@ -34,7 +35,6 @@ from lameta_jax.scale.checkpoint import packed, read_checkpoint, unpacked, write
 SLOTS = SlotConfig(arrival_rate_spread=0.1, service_rate_spread=0.1, fading_spread=0.3, redraw_outages=True)
 NUM_HELD_OUT = 10  # slots that no policy has met
 EPISODES = EpisodeConfig(num_slots=8, users_per_slot=32, slots=SLOTS)
-NUM_UPDATES, PER_POINT = 120, 10  # policy updates, and updates between two points of a curve
 ELAMS = ("small", "large")
 POLICY = PolicyConfig(num_elams=len(ELAMS))
 HELD_OUT, NOMINAL = "held-out slots", "nominal network"
@@ -46,38 +46,6 @@ Search = Callable[[AgenticNetwork, Request, jax.Array], jax.Array]
 def exact_search(network: AgenticNetwork, request: Request, wanted: jax.Array) -> jax.Array:
     """The best chain for every preference."""
     return optimum(network, request, wanted).agents[:, 0]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    """How a policy is trained: what it is told of its users, and what it learns from."""
-
-    reading: str  # "own" preference; "raw" or "iokd", by both E-LAMs or "iokd, large" alone; "nothing"
-    algorithm: str = "ppo"
-    qoe_form: str = "power"
-
-
-METHODS = {
-    "SRL, own preference": Method(reading="own"),
-    "SRL, IoKD": Method(reading="iokd"),
-    "SRL, IoKD, large alone": Method(reading="iokd, large"),
-    "SRL, raw, large alone": Method(reading="raw, large"),
-    "SRL, own preference, printed": Method(reading="own", qoe_form="printed"),
-    "REINFORCE, IoKD": Method(reading="iokd", algorithm="reinforce"),
-    "DRL-even": Method(reading="nothing"),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """A policy with what it gave the test users while it learned; arrays have a leading axis of points."""
-
-    params: Params
-    updates: np.ndarray
-    share: np.ndarray  # of the optimum, over test users and held-out slots
-    factors: dict[str, np.ndarray]  # of the chains that work, means
-    metrics: dict[str, np.ndarray]  # of its own episodes, for every update
-    seconds: float  # of training, compiling apart
 
 
 class Study:
@@ -197,7 +165,7 @@ class Study:
             "episodes": str(episodes),
             "memory": in_context[0],
             "policy": str(self.sizes),
-            "updates": str(NUM_UPDATES),
+            "updates": str(BUDGETS[method.algorithm].num_updates),
             "users": digest.hexdigest(),
         }
         kept = read_checkpoint(path, purpose)
@@ -216,20 +184,22 @@ class Study:
         """Programs that start and that continue a training; kept, as compiling takes as long as training."""
         place = (method.algorithm, env.qoe_form, episodes, pool.preference.shape, in_context[0])
         if place not in self._programs:
-            algorithm = ALGORITHMS[method.algorithm]
-            config = LearnerConfig(num_updates=NUM_UPDATES, **algorithm.sizes)
+            algorithm, budget = ALGORITHMS[method.algorithm], BUDGETS[method.algorithm]
+            config = LearnerConfig(num_updates=budget.num_updates, **algorithm.sizes)
             task = composition_task(self.policy, env, episodes, in_context[1])
             trainer = algorithm.make_train(config, task)
-            start = partial(trainer.init, algorithm.hyperparameters)
-            state = start(pool, jax.random.key(0))
-            program = trainer.advance.lower(algorithm.hyperparameters, state, PER_POINT).compile()
-            self._programs[place] = start, partial(program, algorithm.hyperparameters)
+            start = partial(trainer.init, budget.hyperparameters)
+            per_point = budget.num_updates // NUM_POINTS
+            program = trainer.advance.lower(
+                budget.hyperparameters, start(pool, jax.random.key(0)), per_point
+            ).compile()
+            self._programs[place] = start, partial(program, budget.hyperparameters)
         return self._programs[place]
 
     def _run(self, start, advance, pool: User, point, seed: int) -> dict:
         state = start(pool, jax.random.key(seed))
         points, seconds, told = [point(state.params)], [], []
-        for _ in range(NUM_UPDATES // PER_POINT):
+        for _ in range(NUM_POINTS):
             begun = time.perf_counter()
             state, metrics = jax.block_until_ready(advance(state))
             seconds.append(time.perf_counter() - begun)
@@ -238,7 +208,7 @@ class Study:
         share, factors = zip(*points, strict=True)
         return {
             "params": packed(state.params),
-            "updates": np.arange(len(points)) * PER_POINT,
+            "updates": np.linspace(0, int(state.num_updates), len(points), dtype=int),
             "share": np.array(share),
             "factors": {name: np.array([one[name] for one in factors]) for name in factors[0]},
             "metrics": {name: np.concatenate([one[name] for one in told]) for name in told[0]},

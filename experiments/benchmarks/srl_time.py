@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from common import arguments, interval, report, seconds_per_call, write_results
 from fig8 import ACTORS, SEARCHES
-from srl_study import EPISODES, NUM_UPDATES, Study
+from srl_methods import NUM_UPDATES
+from srl_study import EPISODES, Study
 
 from lameta_jax.composition.compose import greedy_chains
 from lameta_jax.composition.evaluate import evaluate
