@@ -262,7 +262,7 @@ def ablation_bars(path: Path, found: Mapping[str, dict], titles: Mapping[str, st
             panel.set_ylim(0.6, 1.01)
             panel.grid(axis="y")
         quality.set_ylabel(OF_THE_OPTIMUM)
-    axes[0, 0].legend(fontsize=8, loc="lower right")
+    axes[0, 0].legend(fontsize=8, loc="upper left")
     axes[0, 2].legend(fontsize=8, loc="lower right")
     figure.suptitle("What each part of SRL contributes, 95% intervals over seeds", **SUPTITLE)
     save(figure, path)

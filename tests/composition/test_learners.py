@@ -61,7 +61,10 @@ def test_a_probe_has_the_value_known_by_hand(name, algorithm):
 
 def test_both_find_the_one_best_chain_of_a_user():
     scenario = parse_scenario(six_agents(), "six")
-    params, policy = make_env_params(scenario), make_policy(PolicyConfig(width=16, context_width=32, lookahead=0))
+    params, policy = (
+        make_env_params(scenario),
+        make_policy(PolicyConfig(width=16, context_width=32, lookahead=0)),
+    )
     task = composition_task(policy, params, EpisodeConfig(users_per_slot=64))
     users = make_users(np.array([[0.7, 0.1, 0.1, 0.1]]))
     best = optimum(scenario.network, scenario.request, users.preference).agents[:, 0]
