@@ -9,7 +9,7 @@ looks again. Fixed chains are the optima of the undisturbed network.
 """
 
 import json
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -91,7 +91,13 @@ def failed_slot(params: EnvParams, conditions: Conditions, probability: float, d
 
 def looking(study: Study, params, seen: EnvParams) -> Actor:
     """The policy as it has seen a slot, whatever that slot has become."""
-    return Actor(partial(_act, study.policy.decode), params, study.policy.encode(params, seen))
+    return Actor(_playing(study.policy.decode), params, study.policy.encode(params, seen))
+
+
+@cache
+def _playing(decode):
+    """Kept, since a new function would be compiled again."""
+    return partial(_act, decode)
 
 
 def _act(decode, params, encoding, key, observation, state, env_params):

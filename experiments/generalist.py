@@ -17,7 +17,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import ROOT, arguments, interval, mean_rows, report, seconds_per_call, write_results
+from common import ROOT, arguments, interval, mean_rows, report, write_results
 from srl_figures import generalist_bars
 from srl_study import Study
 
@@ -166,31 +166,17 @@ def whole_simplex(study: Study, actors: dict[str, list[Actor]]) -> dict:
 
 
 def thousand(actors: dict[str, list[Actor]]) -> dict:
-    """On lameta-1k, which is larger than anything met: value beside beam search, and time per user once compiled."""
+    """On lameta-1k, which is larger than anything met: value beside beam search; for the time see srl_time."""
     scenario = load_named("lameta-1k")
     params = make_env_params(scenario, RULES)
     beam = beam_search(scenario.network, scenario.request, STRANGERS.preference)
-    found: dict = {
+    return {
         label: {
             "share_of_beam_search": interval(
                 [float(jnp.mean(served(params, actor, STRANGERS).qoe / beam.qoe)) for actor in policies]
             )
         }
         for label, policies in actors.items()
-    }
-    actor = actors["generalist"][0]
-    seconds = {
-        "generalist": seconds_per_call(lambda: served(params, actor, STRANGERS).qoe),
-        "beam search": seconds_per_call(
-            lambda: beam_search(scenario.network, scenario.request, STRANGERS.preference).qoe, repeats=3
-        ),
-    }
-    count = STRANGERS.index.shape[0]
-    per_user = {label: value / count for label, value in seconds.items()}
-    return found | {
-        "seconds_per_user": per_user,
-        "share_of_the_time": per_user["generalist"] / per_user["beam search"],
-        "users": count,
     }
 
 

@@ -17,22 +17,32 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import arguments, interval, report, seconds_per_call, write_results
+from common import ROOT, arguments, interval, report, seconds_per_call, write_results
 from fig8 import ACTORS, SEARCHES
 from srl_methods import NUM_UPDATES
 from srl_study import EPISODES, Study
 
 from lameta_jax.composition.compose import greedy_chains
+from lameta_jax.composition.env import EnvConfig, make_env_params
 from lameta_jax.composition.evaluate import evaluate
 from lameta_jax.composition.learner import LearnerConfig, actor_critic_loss, normalised_advantages
 from lameta_jax.composition.policy import policy_actor
+from lameta_jax.composition.policy_files import TrainedPolicy, load_policy
 from lameta_jax.composition.ppo import PPOHyperparameters, clipped_surrogate, make_train
 from lameta_jax.composition.rollout import composition_task
+from lameta_jax.composition.types import User
+from lameta_jax.composition.users import draw_users
 from lameta_jax.intents.compose_request import compose_request
 from lameta_jax.intents.corpus import load_benchmark
 from lameta_jax.intents.teacher import RecordedTeacher
+from lameta_jax.network.network import AgenticNetwork, Request, Scenario
+from lameta_jax.network.optimum import beam_search
+from lameta_jax.network.scenarios import load_named
 from lameta_jax.pipeline.zero_shot import network_tables
 
+RULES = EnvConfig(mask_types=True)
+SHIPPED = ROOT / "lameta_jax" / "data" / "policies" / "pointer.safetensors"
+STRANGERS = draw_users(jax.random.key(2028), jnp.ones(4), 200)
 TARGET, MOST = 0.95, 60  # share of the optimum, and updates that it may take
 CONFIG, HYPERPARAMETERS = LearnerConfig(num_updates=NUM_UPDATES), PPOHyperparameters()
 
@@ -48,6 +58,7 @@ def main() -> None:
     update = trainer.advance.lower(HYPERPARAMETERS, state, 1).compile()
     compiling = time.perf_counter() - begun
     steady = [first_above(study, trainer, update, pool, seed) for seed in seeds]
+    policy = load_policy(SHIPPED)
     results = {
         "compile_seconds": compiling,
         "seconds_per_update": float(np.median([one["seconds_per_update"] for one in steady])),
@@ -55,7 +66,10 @@ def main() -> None:
         "seconds_to_target": interval([one["seconds"] for one in steady]),
         "target": TARGET,
         "parts": parts(study, task, trainer, pool),
-        "decisions": decisions(study, state.params),
+        "decisions": {
+            "lameta-81": decisions(study.scenario, study.users("multimedia", "own"), policy),
+            "lameta-1k": decisions(load_named("lameta-1k"), STRANGERS, policy),
+        },
         "zero_shot_characters": zero_shot_characters(study),
     }
     path = write_results("srl_training_time", results, seeds=seeds, started=study.started, folder=options.out)
@@ -109,30 +123,32 @@ def parts(study: Study, task, trainer, pool) -> dict[str, float]:
     }
 
 
-def decisions(study: Study, params) -> dict[str, dict[str, float]]:
-    """Seconds per user on lameta-81 once compiled: 40 users at once, and one alone. Both take in the network anew."""
-    everybody = study.users("multimedia", "own")
-    compose = greedy_chains(study.sizes)
-    methods = {"SRL": lambda users: compose(params, study.params, users)[0]}
+def decisions(scenario: Scenario, users: User, policy: TrainedPolicy) -> dict[str, dict[str, float]]:
+    """Seconds per user once compiled: all users at once, and one alone. Every call takes in the network anew."""
+    params, network, request = make_env_params(scenario, RULES), scenario.network, scenario.request
+    compose = greedy_chains(policy.config)
+    methods = {"SRL": lambda users: compose(policy.params, params, users)[0]}
     methods |= {
-        name: partial(
-            lambda actor, users: evaluate(jax.random.key(1), actor, study.params, users).chain, actor
-        )
+        name: partial(lambda actor, users: evaluate(jax.random.key(1), actor, params, users).chain, actor)
         for name, actor in ACTORS.items()
     }
-    network, request = study.scenario.network, study.scenario.request
     methods |= {
         name: partial(lambda search, users: search(network, request, users.preference), search)
-        for name, search in SEARCHES.items()
+        for name, search in (SEARCHES | {"beam search": wide_beam}).items()
     }
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for name, method in methods.items():
         found[name] = {}
-        for count in (everybody.index.shape[0], 1):
-            users = jax.tree.map(lambda leaf, count=count: leaf[:count], everybody)
-            found[name][f"{count} at once"] = seconds_per_call(lambda m=method, u=users: m(u)) / count
-        report(f"{name}: {found[name]}")
+        for count in (users.index.shape[0], 1):
+            some = jax.tree.map(lambda leaf, count=count: leaf[:count], users)
+            found[name][f"{count} at once"] = seconds_per_call(lambda m=method, u=some: m(u)) / count
+        report(f"{scenario.name}: {name}: {found[name]}")
     return found
+
+
+def wide_beam(network: AgenticNetwork, request: Request, wanted: jax.Array) -> jax.Array:
+    """Beam search of the usual width."""
+    return beam_search(network, request, wanted).agents
 
 
 def zero_shot_characters(study: Study) -> dict[str, float]:
