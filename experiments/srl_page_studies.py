@@ -140,7 +140,7 @@ def time() -> str:
             f"alone: {parts}.",
             *tables,
             "Once compiled; SRL by the shipped generalist, beam search of width 64. Only SRL picks the E-LAM that "
-            "reads for it: each call costs 0.01 (small) or 0.05 (large) of QoE, which is in the last column of Fig. 8's "
+            "reads for it: each call costs 0.01 (small) or 0.05 (large) of QoE, in the last column of Fig. 8's "
             f"tables. The language model that composes zero-shot reads {characters['read']:.0f} characters and writes "
             f"{characters['written']:.0f} per user.",
             made_by(results),

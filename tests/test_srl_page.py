@@ -82,7 +82,6 @@ def test_the_generalist():
     for name in APPLICATIONS:
         assert found["lameta-81"][name]["generalist_minus_own"]["low"] > -0.02
     assert found["lameta-1k"]["generalist"]["share_of_beam_search"]["low"] >= 0.93
-    assert found["lameta-1k"]["share_of_the_time"] < 0.01
 
 
 def test_training_is_short():

@@ -234,8 +234,7 @@ def _sum_so_far(state: EnvState, values: Float[Array, " agents"]) -> Float[Array
 
 
 def _within(index: Int[Array, ""], count: int) -> Bool[Array, ""]:
-    # JAX would read -1 as the last one, and a number too large as well.
-    return (index >= 0) & (index < count)
+    return (index >= 0) & (index < count)  # JAX would read -1 as the last one, and a number too large as well
 
 
 def _translated(state: EnvState) -> Float[Array, " 4"]:

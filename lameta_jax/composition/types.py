@@ -61,9 +61,7 @@ class User:
 
     preference: Float[Array, " 4"]  # s, felt by the user, never seen by a policy
     translated: Float[Array, "elams 4"]  # s as read by each E-LAM
-    failed: Bool[
-        Array, " elams"
-    ]  # whose answer could not be read; `translated` is then what stands in for it
+    failed: Bool[Array, " elams"]  # whose answer cannot be read: `translated` is what stands in for it
     index: Int[Array, ""]  # place in the pool, so that results can be matched with users
 
 
