@@ -72,7 +72,7 @@ def main() -> None:
         },
         "zero_shot_characters": zero_shot_characters(study),
     }
-    path = write_results("srl_training_time", results, seeds=seeds, started=study.started, folder=options.out)
+    path = write_results("srl_time", results, seeds=seeds, started=study.started, folder=options.out)
     report(f"wrote {path}")
     print(json.dumps({"results": str(path)}))
 

@@ -59,6 +59,7 @@ def test_a_probe_has_the_value_known_by_hand(name, algorithm):
     assert np.isfinite(metrics["episode/reward"]).all()
 
 
+@pytest.mark.slow
 def test_both_find_the_one_best_chain_of_a_user():
     scenario = parse_scenario(six_agents(), "six")
     params, policy = (

@@ -15,6 +15,7 @@ from lameta_jax.composition.policy import PolicyConfig
 from lameta_jax.composition.policy_files import load_policy
 from lameta_jax.composition.rollout import EpisodeConfig
 from lameta_jax.composition.users import draw_users
+from lameta_jax.network.chains import count_walks
 from lameta_jax.network.network import NetworkError
 from lameta_jax.network.optimum import optimum
 from lameta_jax.network.scenarios import ScenarioConfig, draw_scenario
@@ -36,7 +37,7 @@ def test_networks_of_a_kind_differ_and_can_all_serve_their_request(topology):
     for index in range(4):
         one = jax.tree.map(lambda leaf, index=index: leaf[index], networks)
         assert len({tuple(pair) for pair in np.asarray(one.network.link_ends).tolist()}) == ends.shape[1]
-        assert optimum(one.network, one.request, jnp.full((1, 4), 0.25)).feasible > 0
+        assert count_walks(one.network, one.request) > 0
 
 
 def test_kinds_that_cannot_serve_their_request_are_refused():
@@ -69,12 +70,12 @@ def test_training_meets_every_kind_in_turn_and_depends_on_the_key_alone():
     assert not jax.tree.all(jax.tree.map(np.array_equal, first.params, other.params))
 
 
-@pytest.mark.parametrize("topology", ["erdos-renyi", "watts-strogatz"])
-def test_the_shipped_policy_is_near_the_optimum_of_networks_that_it_has_not_met(topology):
+def test_the_shipped_policy_is_near_the_optimum_of_a_network_that_it_has_not_met():
     """By far: the study `generalist` says how near."""
     with as_file(files("lameta_jax").joinpath(*SHIPPED_POLICY)) as path:
         policy = load_policy(path)
-    scenario = draw_scenario(ScenarioConfig(num_agents=50, mean_degree=16.0, topology=topology), seed=321)
+    kind = ScenarioConfig(num_agents=50, mean_degree=16.0, topology="watts-strogatz")
+    scenario = draw_scenario(kind, seed=321)
     users = draw_users(jax.random.key(9), jnp.ones(4), 60)
     chains, _ = greedy_chains(policy.config)(policy.params, make_env_params(scenario, RULES), users)
     qoe = value_chains(scenario.network, scenario.request, chains, users.preference)
