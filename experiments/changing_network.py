@@ -8,15 +8,14 @@ looked at the slot: it either goes on with what it saw, and learns of a failure 
 looks again. Fixed chains are the optima of the undisturbed network.
 """
 
-import json
 from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import arguments, interval, report, write_results
+from common import arguments, finish, interval, members, report
 from srl_figures import changing_network
-from srl_study import Study
+from srl_study import Study, exact_search
 
 from lameta_jax.composition.baselines import replay_actor
 from lameta_jax.composition.env import EnvParams, slot_params
@@ -25,7 +24,6 @@ from lameta_jax.composition.policy import best_action
 from lameta_jax.composition.slots import Conditions, arrival_ramp, nominal_conditions, with_failures
 from lameta_jax.composition.types import Actor, User
 from lameta_jax.intents.corpus import BENCHMARKS
-from lameta_jax.network.optimum import optimum
 from lameta_jax.pipeline.composition import pool
 
 FACTORS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
@@ -41,9 +39,7 @@ def main() -> None:
     policies = [study.train("SRL, own preference", APPLICATION, seed).params for seed in seeds]
     found = {"arrivals": arrivals(study, policies, users), "failures": failures(study, policies, users)}
     changing_network(options.out / "changing_network.png", found)
-    path = write_results("changing_network", found, seeds=seeds, started=study.started, folder=options.out)
-    report(f"wrote {path}")
-    print(json.dumps({"results": str(path), "figure": str(options.out / "changing_network.png")}))
+    finish("changing_network", found, seeds=seeds, started=study.started, folder=options.out)
 
 
 def arrivals(study: Study, policies: list, users: User) -> dict:
@@ -51,13 +47,13 @@ def arrivals(study: Study, policies: list, users: User) -> dict:
     fixed = best_chains(study.params, users)
     slots = arrival_ramp(nominal_conditions(study.scenario.network), jnp.array(FACTORS))
     rows: dict[str, list] = {"policy": [], "fixed chains": []}
-    for index in range(len(FACTORS)):
-        slot = slot_params(study.params, jax.tree.map(lambda leaf, i=index: leaf[i], slots))
+    for factor, conditions in zip(FACTORS, members(slots), strict=True):
+        slot = slot_params(study.params, conditions)
         best = optimal_qoe(slot, users)
         shares = [share(slot, looking(study, params, slot), users, best) for params in policies]
         rows["policy"].append(interval(shares))
         rows["fixed chains"].append(share(slot, replay_actor(fixed), users, best))
-        report(f"arrivals times {FACTORS[index]}: {rows['policy'][-1]['mean']:.3f}")
+        report(f"arrivals times {factor}: {rows['policy'][-1]['mean']:.3f}")
     rate = float(study.scenario.network.arrival_rate)
     return {"factor": list(FACTORS), "arrival_rate": [rate * factor for factor in FACTORS], "share": rows}
 
@@ -106,7 +102,7 @@ def _act(decode, params, encoding, key, observation, state, env_params):
 
 
 def best_chains(slot: EnvParams, users: User) -> jax.Array:
-    return optimum(slot.network, slot.request, users.preference).agents[:, 0]
+    return exact_search(slot.network, slot.request, users.preference)
 
 
 def optimal_qoe(slot: EnvParams, users: User) -> np.ndarray:

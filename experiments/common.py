@@ -41,6 +41,13 @@ def write_results(
     return path
 
 
+def finish(name: str, results: dict, *, seeds: list[int], started: float, folder: Path) -> None:
+    """The last thing a study does: write its results, and say where they and its figure are."""
+    path = write_results(name, results, seeds=seeds, started=started, folder=folder)
+    report(f"wrote {path}")
+    print(json.dumps({"results": str(path), "figure": str(folder / f"{name}.png")}))
+
+
 def _script() -> str:
     """The running program, relative to the root of the repository."""
     path = Path(sys.argv[0]).resolve()
@@ -69,6 +76,12 @@ def seconds_per_call(call: Callable[[], Any], repeats: int = 10) -> float:
         jax.block_until_ready(call())
         times.append(time.perf_counter() - begun)
     return statistics.median(times)
+
+
+def members(tree: Any) -> list[Any]:
+    """What a pytree of arrays with a leading axis holds, one by one."""
+    count = jax.tree.leaves(tree)[0].shape[0]
+    return [jax.tree.map(lambda leaf, index=index: leaf[index], tree) for index in range(count)]
 
 
 def report(text: str) -> None:

@@ -8,11 +8,9 @@ its own application whoever asks. Distance is (24) to an application's mean pref
 chains of the same worth, there is nothing to choose: a tie.
 """
 
-import json
-
 import jax.numpy as jnp
 import numpy as np
-from common import arguments, interval, report, write_results
+from common import arguments, finish, interval, report
 from srl_figures import nearer_policy
 from srl_study import ELAMS, Study
 
@@ -47,9 +45,7 @@ def main() -> None:
             report(f"{kind}, {label}: {found[f'{kind}, {label}']['not_worse']['mean']:.3f}")
     nearer_policy(options.out / "fig10.png", drawn, found, SAME)
     results = {"populations": found, "paper_share": PAPER_SHARE, "users": NUM_USERS, "tie_below": SAME}
-    path = write_results("fig10", results, seeds=seeds, started=study.started, folder=options.out)
-    report(f"wrote {path}")
-    print(json.dumps({"results": str(path), "figure": str(options.out / "fig10.png")}))
+    finish("fig10", results, seeds=seeds, started=study.started, folder=options.out)
 
 
 def populations(study: Study) -> dict[str, np.ndarray]:

@@ -8,12 +8,10 @@ what the E-LAM says is a sample of qa), and *foreign* users, who do want what us
 translations fails altogether. Policies are valued on test users who are disturbed in the same way.
 """
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import arguments, interval, report, write_results
+from common import arguments, finish, interval
 from srl_figures import in_context_curves
 from srl_methods import NUM_UPDATES, Method, Trained
 from srl_study import SLOTS, Study, exact_search
@@ -42,9 +40,7 @@ def main() -> None:
     found = {kind: compared(study, kind, seeds) for kind in DISTURBANCES}
     in_context_curves(options.out / "fig11.png", found, THRESHOLD)
     results = {"disturbances": found, "share": SHARE, "failures": FAILURES, "threshold": THRESHOLD}
-    path = write_results("fig11", results, seeds=seeds, started=study.started, folder=options.out)
-    report(f"wrote {path}")
-    print(json.dumps({"results": str(path), "figure": str(options.out / "fig11.png")}))
+    finish("fig11", results, seeds=seeds, started=study.started, folder=options.out)
 
 
 def compared(study: Study, kind: str, seeds: list[int]) -> dict:
@@ -53,7 +49,7 @@ def compared(study: Study, kind: str, seeds: list[int]) -> dict:
     best = float(optimal_capability(study))
     rows, runs = {}, {}
     for label, memory in MEMORIES.items():
-        policies = [run(study, f"{kind} {label}", memory, pools, seed) for seed in seeds]
+        policies = trained(study, f"{kind} {label}", memory, pools, seeds)
         capability = np.stack([smooth(policy.metrics["factor/capability"]) for policy in policies]) / best
         runs[label] = {
             "final_capability": capability[:, -1],
@@ -69,12 +65,12 @@ def compared(study: Study, kind: str, seeds: list[int]) -> dict:
     return {"rows": rows, "change": change, "updates": list(range(1, NUM_UPDATES + 1, SMOOTHED))}
 
 
-def run(study: Study, label: str, memory: MemoryConfig | None, pools: dict, seed: int) -> Trained:
-    """A policy that learns from disturbed users; its value is the mean QoE of disturbed test users."""
-    in_context = None
-    if memory is not None:
-        fallback = study.users(APPLICATION, "own", "training").preference.mean(axis=0)
-        in_context = in_context_learning(memory, fallback)
+def trained(
+    study: Study, label: str, memory: MemoryConfig | None, pools: dict, seeds: list[int]
+) -> list[Trained]:
+    """Policies that learn from disturbed users; their value is the mean QoE of disturbed test users."""
+    in_context = None if memory is None else in_context_learning(memory, mean_preference(study))
+    # Once for all seeds, as it is compiled.
     collect = jax.jit(composition_task(study.policy, study.params, TESTING, in_context).collect)
 
     def point(params):
@@ -83,19 +79,28 @@ def run(study: Study, label: str, memory: MemoryConfig | None, pools: dict, seed
         return float(metrics["episode/qoe"]), factors
 
     method, context = Method(reading="iokd, large"), (str(memory), in_context)
-    return study.trained(
-        f"{label} {seed}", method, study.params, LEARNING, pools["training"], point, seed, context
-    )
+    return [
+        study.trained(
+            f"{label} {seed}", method, study.params, LEARNING, pools["training"], point, seed, context
+        )
+        for seed in seeds
+    ]
+
+
+def mean_preference(study: Study) -> jax.Array:
+    """Of the application, where a translation fails."""
+    return study.users(APPLICATION, "own", "training").preference.mean(axis=0)
 
 
 def disturbed(study: Study, kind: str, group: str) -> User:
     """Users of whom a fifth are misread or foreign, and of whom a twentieth of the translations fail."""
     own, others = (study.users(name, "iokd, large", group) for name in (APPLICATION, OTHER))
-    fallback = study.users(APPLICATION, "own", "training").preference.mean(axis=0)
     # A test user is met often: each time with the same chance of being disturbed.
     own = jax.tree.map(lambda leaf: jnp.tile(leaf, (COPIES[group], *[1] * (leaf.ndim - 1))), own)
     key_who, key_failed = jax.random.split(jax.random.key(11))
-    return unread_users(key_failed, DISTURBANCES[kind](key_who, own, others, SHARE), FAILURES, fallback)
+    return unread_users(
+        key_failed, DISTURBANCES[kind](key_who, own, others, SHARE), FAILURES, mean_preference(study)
+    )
 
 
 def optimal_capability(study: Study) -> jax.Array:

@@ -9,10 +9,8 @@ applications" has not. Intervals are 95% t intervals over seeds; comparisons are
 by test prompt, which also carries the chance of having drawn these 40 prompts.
 """
 
-import json
-
 import numpy as np
-from common import arguments, interval, report, write_results
+from common import arguments, finish, interval, report
 from figures import error_bars
 from iokd_study import TITLES, Cell, Study
 
@@ -128,9 +126,7 @@ def main() -> None:
         "yardsticks": yardsticks,
     }
     error_bars(options.out / "fig6.png", methods, yardsticks, TITLES)
-    path = write_results("fig6", results, seeds=seeds, started=study.started, folder=options.out)
-    report(f"wrote {path}")
-    print(json.dumps({"results": str(path), "figure": str(options.out / "fig6.png")}))
+    finish("fig6", results, seeds=seeds, started=study.started, folder=options.out)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,8 @@ A seed draws which samples of D_IoKD are used, and the raw E-LAM; a larger set h
 frozen, so that the whole figure takes minutes.
 """
 
-import json
-
 import numpy as np
-from common import arguments, interval, report, write_results
+from common import arguments, finish, interval
 from figures import learning_curves
 from iokd_study import TITLES, Cell, Study, subset
 
@@ -30,9 +28,7 @@ def main() -> None:
                 errors = [measure(study, Cell(seed, size, name, f"{count} samples"), count) for seed in seeds]
                 points.append({"samples": count, "mse": interval(errors)})
     learning_curves(options.out / "fig7.png", curves, TITLES)
-    path = write_results("fig7", {"curves": curves}, seeds=seeds, started=study.started, folder=options.out)
-    report(f"wrote {path}")
-    print(json.dumps({"results": str(path), "figure": str(options.out / "fig7.png")}))
+    finish("fig7", {"curves": curves}, seeds=seeds, started=study.started, folder=options.out)
 
 
 def measure(study: Study, cell: Cell, count: int) -> float:

@@ -7,13 +7,10 @@ application, in ten slots that no policy has met and in the network as its file 
 results/srl_translations.json. Policies are kept under --runs, where the other studies of composition find them.
 """
 
-import json
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import arguments, interval, mean_rows, report, write_results
+from common import arguments, finish, interval, mean_rows
 from srl_figures import convergence, share_bars
 from srl_methods import METHODS
 from srl_study import ELAMS, HELD_OUT, NOMINAL, TITLES, Study, exact_search
@@ -49,11 +46,7 @@ def main() -> None:
     found = {name: application(study, name, seeds) for name in BENCHMARKS}
     convergence(options.out / "fig8_convergence.png", found, TITLES)
     share_bars(options.out / "fig8.png", found, TITLES)
-    path = write_results(
-        "fig8", {"applications": found}, seeds=seeds, started=study.started, folder=options.out
-    )
-    report(f"wrote {path}")
-    print(json.dumps({"results": str(path), "figure": str(options.out / "fig8.png")}))
+    finish("fig8", {"applications": found}, seeds=seeds, started=study.started, folder=options.out)
 
 
 def application(study: Study, name: str, seeds: list[int]) -> dict:
@@ -72,9 +65,10 @@ def application(study: Study, name: str, seeds: list[int]) -> dict:
         where: {method: told(study, name, method, where) for method in (*ACTORS, *SEARCHES)}
         for where in (HELD_OUT, NOMINAL)
     }
-    fixed[NOMINAL]["LLM zero-shot"] = {"the prompts": zero_shot(study, name, NOMINAL)}
+    chains = compose_zero_shot(RecordedTeacher(), study.scenario, load_benchmark(name).test).agents
+    fixed[NOMINAL]["LLM zero-shot"] = {"the prompts": zero_shot(study, name, chains, NOMINAL)}
     fixed[HELD_OUT]["LLM zero-shot, chains for the nominal network"] = {
-        "the prompts": zero_shot(study, name, HELD_OUT)
+        "the prompts": zero_shot(study, name, chains, HELD_OUT)
     }
     return {
         "learned": learned,
@@ -110,18 +104,11 @@ def told(study: Study, name: str, method: str, where: str) -> dict:
     return rows
 
 
-def zero_shot(study: Study, name: str, where: str) -> dict:
+def zero_shot(study: Study, name: str, chains: np.ndarray, where: str) -> dict:
     """The chains that the C-LAM composed for the nominal network, whatever the slot."""
     users = study.users(name, "own")
-    chains = _zero_shot_chains(study, name)
-    found = study.searched(
-        partial(lambda chains, *_: chains, jnp.asarray(chains)), users, users.preference, where
-    )
+    found = study.searched(lambda *_: jnp.asarray(chains), users, users.preference, where)
     return study.row(found, users, where)
-
-
-def _zero_shot_chains(study: Study, name: str) -> np.ndarray:
-    return compose_zero_shot(RecordedTeacher(), study.scenario, load_benchmark(name).test).agents
 
 
 def margins(learned: dict, fixed: dict) -> dict:

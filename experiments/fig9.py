@@ -6,10 +6,8 @@ The policies are those of fig8 (SRL, IoKD); the chains are those of the test use
 chains that are optimal for these users, and those that would be if everybody cared about all factors alike.
 """
 
-import json
-
 import numpy as np
-from common import arguments, interval, report, write_results
+from common import arguments, finish, interval
 from srl_figures import factor_curves
 from srl_study import TITLES, Study, exact_search, mean_factors
 
@@ -23,11 +21,7 @@ def main() -> None:
     study, seeds = Study(options.runs), list(range(options.seeds))
     found = {name: application(study, name, seeds) for name in BENCHMARKS}
     factor_curves(options.out / "fig9.png", found, TITLES)
-    path = write_results(
-        "fig9", {"applications": found}, seeds=seeds, started=study.started, folder=options.out
-    )
-    report(f"wrote {path}")
-    print(json.dumps({"results": str(path), "figure": str(options.out / "fig9.png")}))
+    finish("fig9", {"applications": found}, seeds=seeds, started=study.started, folder=options.out)
 
 
 def application(study: Study, name: str, seeds: list[int]) -> dict:

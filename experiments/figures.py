@@ -18,6 +18,12 @@ def save(figure: Figure, path: Path) -> None:
     path.write_bytes(png_bytes(figure))
 
 
+def mean_and_error(rows: Sequence[Mapping[str, float]]) -> tuple[np.ndarray, np.ndarray]:
+    """Means of intervals, and how far their bounds are off, as Matplotlib takes them."""
+    mean, low, high = (np.array([row[field] for row in rows]) for field in ("mean", "low", "high"))
+    return mean, np.stack([mean - low, high - mean])
+
+
 @rc_context(STYLE)
 def preference_heatmaps(path: Path, preferences: Mapping[str, Mapping[str, np.ndarray]]) -> None:
     """Per application and source, how often each weight takes each value; the mean is a line."""
@@ -115,8 +121,7 @@ def ablation_bars(path: Path, studies: Mapping[str, Mapping[str, dict]], names: 
     for panel, (study, options) in zip(panels, studies.items(), strict=False):
         for offset, (name, colour) in enumerate(zip(names, COLOURS, strict=False)):
             rows = [option[name]["difference"] for option in options.values()]
-            mean = np.array([row["mean"] for row in rows])
-            error = np.abs([[row["low"] for row in rows] - mean, [row["high"] for row in rows] - mean])
+            mean, error = mean_and_error(rows)
             places = np.arange(len(rows)) + 0.2 * (2 * offset - 1)
             panel.errorbar(mean, places, xerr=error, fmt="o", color=colour, markersize=4, label=name)
         panel.axvline(0.0, color=FAINT, linewidth=0.8)

@@ -8,7 +8,6 @@ uniform on the simplex, and on lameta-81 in held-out slots with the test users o
 for one of these are those of fig8. --ship stores the policy of seed 0 in the package.
 """
 
-import json
 import shutil
 import time
 from functools import cache
@@ -17,12 +16,12 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import ROOT, arguments, interval, mean_rows, report, write_results
+from common import ROOT, arguments, finish, interval, mean_rows, members, report
 from srl_figures import generalist_bars
 from srl_study import Study
 
 from lameta_jax.composition.baselines import replay_actor
-from lameta_jax.composition.env import EnvConfig, EnvParams, make_env_params
+from lameta_jax.composition.env import EnvParams, make_env_params
 from lameta_jax.composition.evaluate import evaluate
 from lameta_jax.composition.multi_objective import multi_objective_metrics, objectives
 from lameta_jax.composition.policy import make_policy, policy_actor
@@ -36,7 +35,7 @@ from lameta_jax.network.qoe import chain_factors, meets_constraints
 from lameta_jax.network.scenarios import ScenarioConfig, load_named
 from lameta_jax.pipeline.generalist import GeneralistConfig, GeneralistTrainer, draw_networks
 
-CONFIG, RULES = GeneralistConfig(), EnvConfig(mask_types=True)
+CONFIG = GeneralistConfig()
 USERS_MET = draw_users(jax.random.key(2027), jnp.ones(4), 8192)
 STRANGERS = draw_users(jax.random.key(2028), jnp.ones(4), 200)
 PER_GROUP = 8  # networks
@@ -65,13 +64,11 @@ def main() -> None:
         "updates": CONFIG.num_updates,
     }
     generalist_bars(options.out / "generalist.png", results)
-    path = write_results("generalist", results, seeds=seeds, started=study.started, folder=options.out)
     if options.ship:
         shutil.copy(
             study.folder / "generalist_0.safetensors", ROOT / "lameta_jax/data/policies/pointer.safetensors"
         )
-    report(f"wrote {path}")
-    print(json.dumps({"results": str(path), "figure": str(options.out / "generalist.png")}))
+    finish("generalist", results, seeds=seeds, started=study.started, folder=options.out)
 
 
 @cache
@@ -102,15 +99,13 @@ def unseen(actors: dict[str, list[Actor]]) -> dict:
     """Share of the optimum on networks that nobody has met, by group of networks; intervals over seeds."""
     found = {}
     for group, kind in UNSEEN.items():
-        networks = draw_networks(kind, PER_GROUP, 77_000 + kind.num_agents, RULES)
-        members = [jax.tree.map(lambda leaf, i=i: leaf[i], networks) for i in range(PER_GROUP)]
-        best = np.stack(
-            [optimum(one.network, one.request, STRANGERS.preference).qoe[:, 0] for one in members]
-        )
+        networks = draw_networks(kind, PER_GROUP, 77_000 + kind.num_agents, CONFIG.env)
+        unmet = members(networks)
+        best = np.stack([optimum(one.network, one.request, STRANGERS.preference).qoe[:, 0] for one in unmet])
         found[group] = {}
         for label, policies in actors.items():
             runs = [
-                [evaluate(jax.random.key(1), actor, one, STRANGERS) for one in members] for actor in policies
+                [evaluate(jax.random.key(1), actor, one, STRANGERS) for one in unmet] for actor in policies
             ]
             share = np.array([[np.asarray(run.qoe) for run in seed] for seed in runs]) / best
             found[group][label] = {
@@ -168,7 +163,7 @@ def whole_simplex(study: Study, actors: dict[str, list[Actor]]) -> dict:
 def thousand(actors: dict[str, list[Actor]]) -> dict:
     """On lameta-1k, which is larger than anything met: value beside beam search; for the time see srl_time."""
     scenario = load_named("lameta-1k")
-    params = make_env_params(scenario, RULES)
+    params = make_env_params(scenario, CONFIG.env)
     beam = beam_search(scenario.network, scenario.request, STRANGERS.preference)
     return {
         label: {

@@ -8,11 +8,10 @@ prompts. "With reasoning" also trains on the explanations of the C-LAM, each as 
 cannot be ablated is reasoning in the C-LAM's own writing: all of the recorded samples were written with it.
 """
 
-import json
 from dataclasses import replace
 
 import numpy as np
-from common import arguments, interval, report, write_results
+from common import arguments, finish, interval
 from figures import ablation_bars
 from iokd_study import Cell, Study
 
@@ -87,9 +86,7 @@ def main() -> None:
     compare("reasoning (22) as prompts", "with", errors("with reasoning", IOKD, explained))
     results = {"default": {name: interval(values) for name, values in default.items()}, "ablations": studies}
     ablation_bars(options.out / "iokd_ablations.png", studies, BENCHMARKS)
-    path = write_results("iokd_ablations", results, seeds=seeds, started=study.started, folder=options.out)
-    report(f"wrote {path}")
-    print(json.dumps({"results": str(path), "figure": str(options.out / "iokd_ablations.png")}))
+    finish("iokd_ablations", results, seeds=seeds, started=study.started, folder=options.out)
 
 
 if __name__ == "__main__":

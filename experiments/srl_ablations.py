@@ -5,10 +5,8 @@
 lameta-81, test users in held-out slots; the policies of fig8, and policies without lookahead.
 """
 
-import json
-
 import numpy as np
-from common import arguments, interval, mean_rows, report, write_results
+from common import arguments, finish, interval, mean_rows
 from srl_figures import ablation_bars
 from srl_study import TITLES, Study, exact_search
 
@@ -37,11 +35,7 @@ def main() -> None:
         for name in BENCHMARKS
     }
     ablation_bars(options.out / "srl_ablations.png", found, TITLES)
-    path = write_results(
-        "srl_ablations", {"applications": found}, seeds=seeds, started=study.started, folder=options.out
-    )
-    report(f"wrote {path}")
-    print(json.dumps({"results": str(path), "figure": str(options.out / "srl_ablations.png")}))
+    finish("srl_ablations", {"applications": found}, seeds=seeds, started=study.started, folder=options.out)
 
 
 def rows_of(study: Study, name: str, method: str, reading: str, seeds: list[int]) -> dict:

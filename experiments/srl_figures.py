@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from figures import save
+from figures import mean_and_error, save
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -194,8 +194,7 @@ def generalist_bars(path: Path, results: Mapping) -> None:
 
 
 def _bars(panel: Axes, places: np.ndarray, rows: list[dict], colour: str, label: str) -> None:
-    mean = np.array([row["mean"] for row in rows])
-    error = np.abs([[row["low"] for row in rows] - mean, [row["high"] for row in rows] - mean])
+    mean, error = mean_and_error(rows)
     panel.bar(places, mean, 0.25, yerr=error, color=colour, label=label, error_kw={"linewidth": 1})
 
 

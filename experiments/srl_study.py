@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import RESULTS, report
+from common import RESULTS, members, report
 from srl_methods import BUDGETS, METHODS, NUM_POINTS, Method, Trained
 
 from lameta_jax.composition.baselines import even_users, hide_intents, replay_actor
@@ -92,11 +92,7 @@ class Study:
 
     def in_slots(self, where: str = HELD_OUT) -> list[EnvParams]:
         """The decision process in every slot."""
-        count = self.slots[where].arrival_rate.shape[0]
-        conditions = [
-            jax.tree.map(lambda leaf, index=index: leaf[index], self.slots[where]) for index in range(count)
-        ]
-        return [slot_params(self.params, one) for one in conditions]
+        return [slot_params(self.params, one) for one in members(self.slots[where])]
 
     def searched(
         self, search: Search, users: User, wanted: np.ndarray | jax.Array, where: str = HELD_OUT
