@@ -1,0 +1,73 @@
+"""What agents hold, how they draw batches of it, and work done by many of them in the way that is fastest."""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, no_type_check
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, Key, PyTree
+
+from lameta_jax.functional import Params
+from lameta_jax.meta.adaptation import LossFn
+from lameta_jax.meta.tasks import Environments, sample_rows
+
+AgentLoop = Literal["auto", "mapped", "vectorised", "unrolled"]
+
+
+@no_type_check
+@flax.struct.dataclass
+class Agents:
+    """The data of agents, as rows of samples that all of them share; leaves have a leading axis of agents."""
+
+    inner: Environments  # D_in, for adaptation
+    outer: Environments  # D_out, for the meta-update and the errors
+
+
+class Batch(NamedTuple):
+    """What a loss is given: samples, and a random key for losses that need one, such as dropout's."""
+
+    samples: PyTree
+    key: Key[Array, "..."]
+
+
+class Drawn(NamedTuple):
+    """A batch, or batches of several steps, before the samples themselves are looked up."""
+
+    rows: Int[Array, "*steps samples"]
+    key: Key[Array, "*steps"]
+
+
+def draw(key: Key[Array, ""], held: Environments, shape: tuple[int, ...]) -> Drawn:
+    """Batches of one agent, uniform with replacement; `shape` ends in the batch size."""
+    key_rows, key = jax.random.split(key)
+    rows = sample_rows(key_rows, held.index, held.size, shape)
+    return Drawn(rows, jax.random.split(key, shape[:-1]) if shape[:-1] else key)
+
+
+def at_rows(loss_fn: LossFn, samples: PyTree) -> LossFn:
+    """A loss of a `Batch` as a loss of what `draw` gives, which looks the samples up when a step needs them."""
+
+    def loss(params: Params, drawn: Drawn):
+        return loss_fn(params, Batch(jax.tree.map(lambda leaf: leaf[drawn.rows], samples), drawn.key))
+
+    return loss
+
+
+def over_agents(loop: AgentLoop, work: Callable[..., Any], *arguments: PyTree) -> Any:
+    """`work` for every agent, results stacked: `jax.vmap(work)(*arguments)` by the fastest means.
+
+    Args:
+      loop: "vectorised" does agents at once, "mapped" one after the other in one compiled loop, "unrolled" compiles
+        the work of each agent apart. "auto" is what experiments/benchmarks/man_step.py found to be fastest: mapped on
+        a CPU, whose caches hold one agent's activations and not ten's; vectorised elsewhere.
+    """
+    if loop == "auto":
+        loop = "mapped" if jax.default_backend() == "cpu" else "vectorised"
+    if loop == "vectorised":
+        return jax.vmap(work)(*arguments)
+    if loop == "mapped":
+        return jax.lax.map(lambda each: work(*each), arguments)
+    count = jax.tree.leaves(arguments)[0].shape[0]
+    found = [work(*jax.tree.map(lambda leaf, place=place: leaf[place], arguments)) for place in range(count)]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
