@@ -6,7 +6,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -90,9 +90,14 @@ def report(text: str) -> None:
 
 
 def arguments(
-    name: str, seeds: int, description: str | None, runs: str = "", **switches: str
+    name: str,
+    seeds: int,
+    description: str | None,
+    runs: str = "",
+    presets: Sequence[str] = (),
+    **switches: str,
 ) -> argparse.Namespace:
-    """`--out`, `--seeds` and `--runs` of a study, and switches of its own with their help."""
+    """`--out`, `--seeds` and `--runs` of a study, `--preset` if it has any, and switches of its own with their help."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -101,10 +106,12 @@ def arguments(
     parser.add_argument(
         "--runs", type=Path, default=Path("runs") / (runs or name), help="what was trained is kept here"
     )
+    if presets:
+        parser.add_argument("--preset", choices=presets, default="reduced", help="how much is run")
     for switch, meaning in switches.items():
         parser.add_argument(f"--{switch}", action="store_true", help=meaning)
     options = parser.parse_args()
-    if options.seeds < 2:
+    if options.seeds < min(seeds, 2):
         parser.error(f"--seeds {options.seeds} must be at least 2: an interval needs several")
     options.out.mkdir(parents=True, exist_ok=True)
     return options

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 from flax import nnx
 from jaxtyping import PyTree
 
@@ -44,3 +45,13 @@ def functionalize(module: nnx.Module) -> tuple[Callable[..., Any], Params]:
         return getattr(nnx.merge(graphdef, params), method)(*args, **kwargs)
 
     return apply, nnx.to_pure_dict(state)
+
+
+def named_leaves(params: Params) -> list[tuple[str, Any]]:
+    """Leaves in the order of the tree, each with its path, `actor.0.kernel`: the names of tensors in files.
+
+    >>> named_leaves({"layers": {0: {"bias": 1, "kernel": 2}}})
+    [('layers.0.bias', 1), ('layers.0.kernel', 2)]
+    """
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    return [(".".join(str(entry.key) for entry in path), leaf) for path, leaf in leaves]

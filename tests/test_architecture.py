@@ -19,7 +19,7 @@ ARROWS = {
     "elam": {"types"} | HELPERS,
     "distillation": {"types", "elam", "intents.preference"} | HELPERS,
     "meta": HELPERS,
-    "pipeline": {"types", "network", "composition", "intents", "elam", "distillation"} | HELPERS,
+    "pipeline": {"types", "network", "composition", "intents", "elam", "distillation", "meta"} | HELPERS,
 }
 JOINS_EVERYTHING = {"__init__", "__main__", "cli"}
 ONLY_IN = {

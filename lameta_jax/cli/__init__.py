@@ -25,6 +25,7 @@ COMMANDS = {
     "network": "look at a network, or make one from a real topology or a catalogue of services",
     "reproduce": "one figure or table of the papers, made again",
     "train": "a composition policy for a network, by reinforcement learning",
+    "meta": "an initialisation that agents adapt to their environments, by meta-learning",
     "compose": "from a prompt to a chain, by the trained policy, with its gap to the optimum",
 }
 USAGE_ERROR, FAULT, INTERRUPTED, BROKEN_PIPE = 2, 1, 130, 141

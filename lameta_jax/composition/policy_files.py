@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lameta_jax.composition.policy import PolicyConfig, make_policy
-from lameta_jax.functional import Params
+from lameta_jax.functional import Params, named_leaves
 
 FORMAT = "lameta-pointer-policy-1"
 MAX_SIZE = 65536  # of any layer; far above sensible ones
@@ -37,7 +37,7 @@ def save_policy(path: str | Path, policy: TrainedPolicy) -> None:
     """Write a policy file: one tensor per parameter, named by its attribute path, `actor.0.kernel`."""
     from safetensors.numpy import save_file
 
-    tensors = {name: np.ascontiguousarray(leaf) for name, leaf in _named(policy.params)}
+    tensors = {name: np.ascontiguousarray(leaf) for name, leaf in named_leaves(policy.params)}
     header = {
         "format": FORMAT,
         "config": json.dumps(asdict(policy.config)),
@@ -59,7 +59,7 @@ def load_policy(path: str | Path) -> TrainedPolicy:
             header = file.metadata() or {}
             config, initial_elam = _read_header(header, path)
             shapes = jax.eval_shape(make_policy(config).init, jax.random.key(0))
-            expected = dict(_named(shapes))
+            expected = dict(named_leaves(shapes))
             if set(file.keys()) != set(expected):
                 odd = sorted(set(file.keys()) ^ set(expected))
                 raise PolicyError(f"{path}: tensor {odd[0]} is {_where(odd[0], expected)}")
@@ -70,12 +70,6 @@ def load_policy(path: str | Path) -> TrainedPolicy:
         raise PolicyError(f"{path}: not readable as safetensors: {' '.join(str(error).split())}") from error
     params = jax.tree.unflatten(jax.tree.structure(shapes), leaves)
     return TrainedPolicy(config=config, params=params, initial_elam=initial_elam)
-
-
-def _named(params: Params) -> list[tuple[str, Any]]:
-    """Leaves in the order of the tree, each with its path."""
-    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-    return [(".".join(str(entry.key) for entry in path), leaf) for path, leaf in leaves]
 
 
 def _read_header(header: dict[str, str], path: str | Path) -> tuple[PolicyConfig, int]:

@@ -10,10 +10,11 @@ one). Units say what it must hide. With losses in units of "loss" and models in 
        too, as L c_I^2 would not.
 
 rho: Assumption 1(iii) calls it the Lipschitz constant of the loss, and (iv) bounds the norm of the gradient by G, so
-rho = G is the smallest value that always suffices. Units say otherwise: in mu / (8 rho G) and 2L + rho beta G it must be
-loss / weight^3, the Lipschitz constant of the Hessian, as in the analysis that (8) follows (Fallah, Mokhtari and Ozdaglar,
-Generalization of model-agnostic meta-learning algorithms: recurring and unseen tasks, 2021). Here rho is an argument
-like any other: pass either. Assumptions (ii) and (iv) exclude each other on all of R^d; they hold together in a ball.
+rho = G is the smallest value that always suffices. Units say otherwise: in mu / (8 rho G) and 2L + rho beta G it must
+be loss / weight^3, the Lipschitz constant of the Hessian, as in the analysis of one meta-learning round that (8) looks
+like (Fallah, Mokhtari and Ozdaglar, Generalization of model-agnostic meta-learning algorithms: recurring and unseen
+tasks, 2021). Here rho is an argument like any other: pass either. Assumptions (ii) and (iv) exclude each other on all
+of R^d; they hold together in a ball.
 
 L, mu, rho and G are positive; E and T are at least 1.
 """
@@ -33,8 +34,8 @@ def meta_contraction(
 
         c_g = 2 mu (2L + rho beta G) / (16 (2L + rho beta G) + mu)
 
-    As printed. It equals L' mu' / (L' + mu') for a meta-objective that is L' = 4L + 2 rho beta G smooth and mu' = mu / 8
-    strongly convex, hence between 0 and mu / 8.
+    As printed. It equals L' mu' / (L' + mu') for a meta-objective that is L' = 4L + 2 rho beta G smooth and mu' =
+    mu / 8 strongly convex, hence between 0 and mu / 8.
     """
     curvature = 2 * jnp.asarray(smoothness) + jnp.asarray(lipschitz) * inner_rate * gradient_bound
     return 2 * jnp.asarray(strong_convexity) * curvature / (16 * curvature + strong_convexity)
@@ -114,9 +115,7 @@ def rates_allowed(
     """Whether both conditions of Theorem 1 on the learning rates hold; rounding is forgiven."""
     inner = max_inner_rate(smoothness, strong_convexity, lipschitz, gradient_bound)
     meta = max_meta_rate(smoothness, lipschitz, gradient_bound, inner_rate)
-    return (jnp.asarray(inner_rate) <= inner * (1 + 1e-6)) & (
-        jnp.asarray(meta_rate) <= meta * (1 + 1e-6)
-    )
+    return (jnp.asarray(inner_rate) <= inner * (1 + 1e-6)) & (jnp.asarray(meta_rate) <= meta * (1 + 1e-6))
 
 
 def personalisation_rate(strong_convexity: ArrayLike, num_steps: ArrayLike) -> Float[Array, "..."]:
@@ -151,10 +150,7 @@ def personalisation_bound(
     """
     noise = jnp.asarray(gradient_variance) / (jnp.asarray(strong_convexity) * num_steps)
     remains = (1 - jnp.asarray(strong_convexity) / smoothness) ** jnp.asarray(num_steps)
-    return (
-        noise_constant * noise
-        + distance_constant * (jnp.asarray(smoothness) * distance) ** 2 * remains
-    )
+    return noise_constant * noise + distance_constant * (jnp.asarray(smoothness) * distance) ** 2 * remains
 
 
 def derived_personalisation_bound(
@@ -171,9 +167,9 @@ def derived_personalisation_bound(
 
     A gradient step of rate beta <= 2 / (mu + L) brings two models nearer by 1 - beta mu, and sampling adds beta^2
     sigma^2 to the expected square of the distance d_e to the optimum: E d_{e+1}^2 <= (1 - beta mu)^2 E d_e^2 + beta^2
-    sigma^2. Summed over E steps, with beta = 2 / (mu (E + 1)) and E_per <= L/2 d_E^2, that is the above. Its second term
-    tends to L/2 c_I^2 e^{-4}: with this rate the initial deviation does not vanish however many steps are made, while
-    that of (9) does. Infinite for E < L / mu, where the steps may be too long.
+    sigma^2. Summed over E steps, with beta = 2 / (mu (E + 1)) and E_per <= L/2 d_E^2, that is the above. Its second
+    term tends to L/2 c_I^2 e^{-4}: with this rate the initial deviation does not vanish however many steps are made,
+    while that of (9) does. Infinite for E < L / mu, where the steps may be too long.
 
     Arguments as in `personalisation_bound`; L and mu of the expected loss suffice.
     """
@@ -186,13 +182,13 @@ def derived_personalisation_bound(
 
 
 def steps_for_stability(smoothness: ArrayLike, strong_convexity: ArrayLike) -> Float[Array, "..."]:
-    """Steps E above which the rate of Theorem 2 is below 2 / L: E > L / mu - 1. With fewer, steps can grow without end."""
+    """E above which the rate of Theorem 2 is below 2 / L, E > L / mu - 1; with fewer steps, deviations can grow."""
     return jnp.asarray(smoothness) / strong_convexity - 1
 
 
 def steps_for_both_theorems(
     smoothness: ArrayLike, strong_convexity: ArrayLike, lipschitz: ArrayLike, gradient_bound: ArrayLike
 ) -> Float[Array, "..."]:
-    """Steps E from which the rate of Theorem 2 meets the condition of Theorem 1: E >= max{4L / mu, 16 rho G / mu^2} - 1."""
+    """E from which the rate of Theorem 2 meets Theorem 1's condition, E >= max{4L / mu, 16 rho G / mu^2} - 1."""
     allowed = max_inner_rate(smoothness, strong_convexity, lipschitz, gradient_bound)
     return 2 / (jnp.asarray(strong_convexity) * allowed) - 1

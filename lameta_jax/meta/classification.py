@@ -1,13 +1,14 @@
 """Classification of samples by agents: the loss that they adapt by, and the accuracy that comes of it."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from lameta_jax.functional import Params, functionalize
 from lameta_jax.meta.adaptation import LossFn
@@ -21,6 +22,7 @@ from lameta_jax.meta.tasks import Environments
 CHUNK = 256  # test samples at once: their activations should fit the caches
 
 
+@lru_cache  # equal functions are equal programs, which are compiled once
 def classifier(config: CNNConfig) -> tuple[Callable[..., Array], Callable[[Key[Array, ""]], Params]]:
     """A CNN as `(apply, init)`: `apply(params, images, key=None)` gives logits, `init(key)` parameters."""
     apply, _ = functionalize(CNN(config, rngs=nnx.Rngs(0)))
@@ -47,30 +49,42 @@ def classification_loss(apply: Callable[..., Array]) -> LossFn:
     return loss
 
 
-def correct(
-    apply: Callable[..., Array], params: Params, samples: PyTree, held: Environments
-) -> Bool[Array, " capacity"]:
-    """Whether each row of one agent is classified correctly; rows beyond its size repeat others."""
+def mean_over_rows(
+    score: Callable[[Array, Array], Array],
+    apply: Callable[..., Array],
+    params: Params,
+    samples: PyTree,
+    held: Environments,
+) -> Float[Array, ""]:
+    """Mean over one agent's rows of `score(logits, labels)`, some rows at a time."""
     capacity = held.index.shape[0]
     chunks = -(-capacity // CHUNK)
     rows = jnp.resize(held.index, (chunks, CHUNK))
 
     def one(chunk):
         chosen = jax.tree.map(lambda leaf: leaf[chunk], samples)
-        return jnp.argmax(apply(params, images_of(chosen)), axis=-1) == chosen.labels
+        return score(apply(params, images_of(chosen)), chosen.labels)
 
-    return jax.lax.map(one, rows).reshape(-1)[:capacity]
-
-
-def accuracy(
-    apply: Callable[..., Array], params: Params, samples: PyTree, held: Environments
-) -> Float[Array, ""]:
-    """Share of one agent's rows that are classified correctly."""
-    valid = jnp.arange(held.index.shape[0]) < held.size
-    return jnp.sum(correct(apply, params, samples, held) & valid) / held.size
+    scores = jax.lax.map(one, rows).reshape(-1)[:capacity]
+    return jnp.sum(jnp.where(jnp.arange(capacity) < held.size, scores, 0)) / held.size
 
 
-def accuracies(
+def is_correct(
+    logits: Float[Array, "samples classes"], labels: Int[Array, " samples"]
+) -> Float[Array, " samples"]:
+    """1 where the largest logit is that of the label, else 0: its mean is the accuracy."""
+    return (jnp.argmax(logits, axis=-1) == labels).astype(logits.dtype)
+
+
+class Errors(NamedTuple):
+    """What becomes of a shared model with an agent of a group, after adaptation; leaves have an axis of agents."""
+
+    test_loss: Float[Array, " agents"]
+    accuracy: Float[Array, " agents"]  # on test rows
+    training_loss: Float[Array, " agents"] | None  # on all that an agent holds; takes longer than the rest
+
+
+def evaluate_group(
     apply: Callable[..., Array],
     steps: int,
     params: Params,
@@ -79,20 +93,28 @@ def accuracies(
     key: Key[Array, ""],
     learning_rate: float | Float[Array, ""],
     own_models: bool = False,
-) -> Float[Array, " agents"]:
-    """Accuracy of every agent on its own test rows, after adapting to its training rows.
+    training_loss: bool = False,
+) -> Errors:
+    """What every agent of a group gets after adapting to all that it holds.
 
     Args:
-      steps: of adaptation on batches of all that an agent holds; 0 tests the model as it is.
+      steps: of adaptation; 0 takes the model as it is.
       params: the shared model, or a stack of models, one per agent, with `own_models`.
     """
-    loss_fn = at_rows(classification_loss(apply), samples)
+    loss_fn, cross_entropy = (
+        at_rows(classification_loss(apply), samples),
+        optax.softmax_cross_entropy_with_integer_labels,
+    )
 
     def one(model, held, test, key):
         personal = adapted(loss_fn, model, held, key, learning_rate, steps) if steps else model
-        return accuracy(apply, personal, samples, test)
+        test_loss, accuracy = (
+            mean_over_rows(score, apply, personal, samples, test) for score in (cross_entropy, is_correct)
+        )
+        if not training_loss:
+            return Errors(test_loss, accuracy, None)
+        return Errors(test_loss, accuracy, mean_over_rows(cross_entropy, apply, personal, samples, held))
 
     keys = jax.random.split(key, group.test.size.shape[0])
-    if own_models:
-        return over_agents("auto", one, params, group.held, group.test, keys)
-    return over_agents("auto", partial(one, params), group.held, group.test, keys)
+    work = one if own_models else partial(one, params)
+    return over_agents("auto", work, *([params] if own_models else []), group.held, group.test, keys)

@@ -28,7 +28,7 @@ class CNNConfig:
 
 
 MNIST_CNN = CNNConfig(shape=(28, 28, 1), classes=10)
-WIDAR_CNN = CNNConfig(shape=(20, 20, 20), classes=6, features=(16, 32), window=3, hidden=64, dropout=0.3)
+WIDAR_CNN = CNNConfig(shape=(20, 20, 20), classes=6, features=(12, 24), window=3, dropout=0.3)
 DIGITS_CNN = CNNConfig(shape=(8, 8, 1), classes=10, features=(8, 16), window=2, pool=2, hidden=32)
 
 

@@ -1,7 +1,7 @@
 """Convex problems of several agents whose constants in MAN's assumptions are known: what they share.
 
-Every agent draws inputs from the same law, and labels that follow weights of its own, its target. `Ridge` and `Logistic`
-add a loss to that. Their population losses have closed forms, or are one-dimensional integrals.
+Every agent draws inputs from the same law, and labels that follow weights of its own, its target. `Ridge` and
+`Logistic` add a loss to that. Their population losses have closed forms, or are one-dimensional integrals.
 """
 
 from typing import Literal, NamedTuple
@@ -23,7 +23,7 @@ class Batch(NamedTuple):
 
 
 class Constants(NamedTuple):
-    """Constants of MAN's Assumptions 1 and 2, for every sample, and every model of the ball that they were asked for."""
+    """Constants of MAN's Assumptions 1 and 2, for every sample and every model of the ball that was asked for."""
 
     smoothness: float  # L
     strong_convexity: float  # mu
@@ -58,7 +58,9 @@ def input_bound(covariance: Float[Array, "dims dims"], law: InputLaw, stated: fl
     if law == "sphere":
         return float(np.sqrt(covariance.shape[0] * np.linalg.eigvalsh(np.asarray(covariance))[-1]))
     if stated is None:
-        raise ValueError("Gaussian inputs are not bounded: state the radius within which constants shall hold")
+        raise ValueError(
+            "Gaussian inputs are not bounded: state the radius within which constants shall hold"
+        )
     return stated
 
 

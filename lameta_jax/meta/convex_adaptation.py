@@ -1,7 +1,6 @@
 """One agent that adapts for E steps of SGD on a convex problem: personalisation errors measured, for Theorem 2."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Literal
 
 import jax
@@ -18,8 +17,13 @@ Schedule = Literal["printed", "decaying", "constant"]
 Gradient = Callable[[Key[Array, ""], Float[Array, " dims"]], Float[Array, " dims"]]
 
 
+def only_agent(problem: ConvexProblem, agent: int = 0) -> ConvexProblem:
+    """The problem of one of the agents, as all functions here want it."""
+    return problem.replace(targets=problem.targets[agent : agent + 1])
+
+
 def sampled_gradient(problem: ConvexProblem, batch_size: int) -> Gradient:
-    """The gradient on fresh samples of the first agent."""
+    """The gradient on fresh samples."""
 
     def gradient(key, model):
         batch = jax.tree.map(lambda leaf: leaf[0], problem.sample(key, batch_size))
@@ -29,14 +33,14 @@ def sampled_gradient(problem: ConvexProblem, batch_size: int) -> Gradient:
 
 
 def noisy_gradient(problem: ConvexProblem, variance: float | Float[Array, ""]) -> Gradient:
-    """The first agent's expected gradient and noise of exactly this variance, the same at every model.
+    """The expected gradient and noise of exactly this variance, the same at every model.
 
     So Assumption 2 holds with sigma^2 = `variance` on all of R^d, and L and mu of the expected loss are those of
     Assumption 1. Variance 0 is gradient descent.
     """
 
     def gradient(key, model):
-        noise = jax.random.normal(key, model.shape) * jnp.sqrt(variance / model.shape[0])
+        noise = jax.random.normal(key, model.shape, model.dtype) * jnp.sqrt(variance / model.shape[0])
         return problem.population_gradient(model[None])[0] + noise
 
     return gradient
@@ -49,7 +53,11 @@ def step_rate(
     strong_convexity: float | Float[Array, ""],
     constant: float | Float[Array, ""],
 ) -> Float[Array, ""]:
-    """Learning rate of a step, counted from 1."""
+    """Learning rate of a step, counted from 1.
+
+    >>> [round(float(step_rate("decaying", step, 3, 1.0, 0.0)), 4) for step in (1, 2, 3)]
+    [1.0, 0.6667, 0.5]
+    """
     if schedule == "constant":
         return jnp.asarray(constant, dtype=float)
     return personalisation_rate(strong_convexity, num_steps if schedule == "printed" else step)
@@ -67,9 +75,10 @@ def measure_personalisation(
     strong_convexity: float | Float[Array, ""] = 1.0,
     constant: float | Float[Array, ""] = 0.0,
 ) -> Float[Array, " runs"]:
-    """Personalisation errors, MAN (2), of independent adaptations of the first agent. Compiles once for all E.
+    """Personalisation errors, MAN (2), of independent adaptations. Under jit one program serves all E.
 
     Args:
+      problem: of one agent.
       gradient: what a step follows.
       start: the meta-model w_0.
       optimum: the agent's best model; both losses in (2) are exact population losses.
@@ -86,10 +95,5 @@ def measure_personalisation(
         return jax.lax.fori_loop(1, num_steps + 1, step, start)
 
     models = jax.vmap(run)(jax.random.split(key, num_runs))
-    first = partial(_first_agents_loss, problem)
-    return personalisation_error(jax.vmap(first)(models), first(optimum))
-
-
-def _first_agents_loss(problem: ConvexProblem, model: Float[Array, " dims"]) -> Float[Array, ""]:
-    alone = problem.replace(targets=problem.targets[:1])
-    return alone.population_loss(model[None])[0]
+    losses = jax.vmap(lambda model: problem.population_loss(model[None])[0])(models)
+    return personalisation_error(losses, problem.population_loss(optimum[None])[0])

@@ -14,8 +14,6 @@ from jaxtyping import Array, Float
 
 Form = Literal["patches", "xla"]
 
-Images = Float[Array, "channels height width samples"]
-
 
 def convolve(
     images: Float[Array, "channels height width samples"],
@@ -45,7 +43,9 @@ def convolve(
     return product.reshape(features, height, width, samples)
 
 
-def max_pool(images: Float[Array, "channels height width samples"], window: int) -> Images:
+def max_pool(
+    images: Float[Array, "channels height width samples"], window: int
+) -> Float[Array, "channels _ _ samples"]:
     """Maxima over windows side by side; rows and columns that do not fill one are dropped.
 
     Taken as maxima of slices, whose derivatives of any order are cheap; where values tie, they share the gradient.
@@ -56,6 +56,6 @@ def max_pool(images: Float[Array, "channels height width samples"], window: int)
         channels, height, window, width, window, samples
     )
     for axis in (2, 3):  # the second window has moved up by one when the first is gone
-        slices = [jnp.take(tiles, place, axis=axis) for place in range(window)]
+        slices = [jax.lax.index_in_dim(tiles, place, axis, keepdims=False) for place in range(window)]
         tiles = reduce(jnp.maximum, slices)
     return tiles

@@ -33,8 +33,8 @@ def generalisation_error(
 
 
 def personalisation_error(
-    adapted_loss: Float[Array, "*batch"], optimal_loss: Float[Array, "*batch"]
-) -> Float[Array, "*batch"]:
+    adapted_loss: Float[Array, "*#batch"], optimal_loss: Float[Array, "*#batch"]
+) -> Float[Array, "..."]:
     """How far the loss of an adapted model is from that of the agent's optimal model, MAN (2).
 
         E_per = |L_k(w_k*) - L_k(g_k(w_0, D_k))|
@@ -80,7 +80,7 @@ def local_optimum(
     loss_fn: LossFn,
     params: Params,
     batch: PyTree,
-    tolerance: float,
+    tolerance: float | Float[Array, ""],
     max_steps: int = 500,
     memory_size: int = 10,
 ) -> LocalOptimum:
@@ -109,7 +109,8 @@ def local_optimum(
 
     def going(carry):
         search, current = carry
-        return ~search.best.reached & jnp.isfinite(current.gradient_norm) & (current.steps < max_steps)
+        finite = jnp.isfinite(current.loss) & jnp.isfinite(current.gradient_norm)
+        return ~search.best.reached & finite & (current.steps < max_steps)
 
     def step(carry):
         search, current = carry

@@ -25,7 +25,7 @@ SIGMOID_BEND = 1 / (6 * 3**0.5)  # largest |second derivative| of the sigmoid, a
 class Logistic:
     """Two classes, 1 with probability sigmoid(target . x), else 0, and an l2 penalty.
 
-        loss(w; x, y) = log(1 + e^{w . x}) - y w . x + l2 |w|^2 / 2
+    loss(w; x, y) = log(1 + e^{w . x}) - y w . x + l2 |w|^2 / 2
     """
 
     targets: Float[Array, "agents dims"]
@@ -105,6 +105,11 @@ class Logistic:
             hessian_lipschitz=SIGMOID_BEND * reach**3,
             gradient_variance=float(np.trace(np.asarray(self.covariance))),
         )
+
+    def largest_loss(self, model_radius: float, input_radius: float | None = None) -> float:
+        """The largest loss at one sample in that ball: a model along the longest input, with the unlikely label."""
+        logit = input_bound(self.covariance, self.law, input_radius) * model_radius
+        return float(np.logaddexp(0.0, logit)) + float(self.l2) * model_radius**2 / 2
 
 
 def _root(square: Float[Array, " agents"]) -> Float[Array, " agents"]:

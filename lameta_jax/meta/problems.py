@@ -24,7 +24,7 @@ from lameta_jax.meta.tasks import (
 from lameta_jax.meta.widar import load_widar
 
 DataName = Literal["digits", "mnist", "widar"]
-MINIMUM = 20  # samples that an environment has at least, to train and to test each
+MINIMUM = 10  # samples that an environment has at least, to train and to test each
 TEST_FRACTION = 0.2
 
 

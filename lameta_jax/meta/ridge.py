@@ -78,8 +78,8 @@ class Ridge:
         """Constants for models with |w| <= model_radius; the squared loss is not Lipschitz on all of R^d.
 
         L, mu and the constant 0 of the Hessian hold everywhere. G is attained where a model, the input and minus the
-        target point the same way along the longest axis of the inputs, and is a bound otherwise; sigma^2 likewise. mu is
-        l2, as one sample bends the loss in one direction only.
+        target point the same way along the longest axis of the inputs, and is a bound otherwise; sigma^2 likewise. mu
+        is l2, as one sample bends the loss in one direction only.
 
         Args:
           input_radius: norms of Gaussian inputs that are considered.
@@ -97,3 +97,10 @@ class Ridge:
             gradient_variance=spread * (model_radius + target) ** 2
             + noise**2 * float(jnp.trace(self.covariance)),
         )
+
+    def largest_loss(self, model_radius: float, input_radius: float | None = None) -> float:
+        """The largest loss at one sample in that ball; attained in the same case as G."""
+        reach = input_bound(self.covariance, self.law, input_radius)
+        target = float(jnp.max(jnp.linalg.norm(self.targets, axis=1)))
+        residual = reach * (model_radius + target) + 3**0.5 * float(self.noise)
+        return (residual**2 + float(self.l2) * model_radius**2) / 2

@@ -19,9 +19,9 @@ class Labelled(NamedTuple):
 
 
 def softmax_loss(l2: float) -> LossFn:
-    """The loss of weights [dims classes] on labelled features, with a penalty l2 |W|^2 / 2; a constant feature is the bias.
+    """The loss of weights [dims classes] on labelled features, with an l2 penalty; a constant feature is the bias.
 
-        loss(W; x, y) = log sum_c e^{w_c . x} - w_y . x + l2 |W|^2 / 2
+    loss(W; x, y) = log sum_c e^{w_c . x} - w_y . x + l2 |W|^2 / 2
     """
 
     def loss(model: Float[Array, "dims classes"], batch: Labelled) -> Float[Array, ""]:
@@ -35,9 +35,10 @@ def softmax_loss(l2: float) -> LossFn:
 def softmax_constants(inputs: Float[Array, "samples dims"], l2: float, model_radius: float) -> Constants:
     """Constants for these features and models with |W| <= model_radius.
 
-    With R the largest norm of a feature: a sample's Hessian is that of log-sum-exp, at most 1/2, times |x|^2; its gradient
-    (p - e_y) x, with |p - e_y| < sqrt(2); and its third derivative a third central moment of a variable whose range is at
-    most sqrt(2) R. All are bounds. sigma^2 is that of a uniformly drawn sample, at most the mean of 2 |x|^2.
+    With R the largest norm of a feature: a sample's Hessian is that of log-sum-exp, at most 1/2, times |x|^2; its
+    gradient (p - e_y) x, with |p - e_y| < sqrt(2); and its third derivative a third central moment of a variable whose
+    range is at most sqrt(2) R. All are bounds. sigma^2 is that of a uniformly drawn sample, at most the mean of
+    2 |x|^2.
     """
     squares = jnp.sum(inputs**2, axis=1)
     reach = float(jnp.sqrt(jnp.max(squares)))

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 
 from lameta_jax.functional import Params
 from lameta_jax.meta.baselines import local_steps, per_fedavg
-from lameta_jax.meta.classification import accuracies, classification_loss, classifier
+from lameta_jax.meta.classification import Errors, classification_loss, classifier, evaluate_group
 from lameta_jax.meta.federated import Federated, Rates, RoundConfig, Work, make_federated, make_local
 from lameta_jax.meta.man import MANConfig, meta_updates
 from lameta_jax.meta.problems import Problem
@@ -32,9 +32,7 @@ METHODS = {
     "reptile": Method(local_steps),  # with a server rate below 1
     "per-fedavg": Method(lambda steps, size: per_fedavg(steps // 2, size)),
     "man": Method(lambda steps, size: meta_updates(_every_step(steps, size))),
-    "man-round": Method(
-        lambda steps, size: meta_updates(MANConfig(adaptation_steps=steps, batch_size=size))
-    ),
+    "man-round": Method(lambda steps, size: meta_updates(MANConfig(adaptation_steps=steps, batch_size=size))),
     "man-first-order": Method(
         lambda steps, size: meta_updates(
             MANConfig(adaptation_steps=steps, batch_size=size, meta_gradient="first_order")
@@ -55,7 +53,9 @@ class TrainingConfig:
 
     method: str = "man"  # one of METHODS
     rounds: int = 100  # T
-    steps: int = 30  # E, gradients that an agent takes per round (one more where a meta-update ends the round)
+    steps: int = (
+        30  # E, gradients that an agent takes per round (one more where a meta-update ends the round)
+    )
     batch_size: int = 32
     rates: Rates = Rates()
     collaborators: int | None = None  # S; None: all agents
@@ -68,15 +68,15 @@ class Report(NamedTuple):
 
     done: int  # rounds so far
     resumed_at: int  # where this process took it up
-    losses: np.ndarray  # mean loss of each round since the last report
+    losses: Float[np.ndarray, " rounds"]  # mean loss of each round since the last report
+
+
+class Trained(NamedTuple):
+    """A finished training."""
+
     params: Params
-
-
-class Accuracies(NamedTuple):
-    """Accuracy of every agent on test samples of its own environment."""
-
-    seen: Float[np.ndarray, " agents"]
-    unseen: Float[np.ndarray, " joined"] | None  # None where agents do not share a model
+    snapshots: Params  # the model after every report, stacked; the last one is the result
+    losses: Float[np.ndarray, " rounds"]  # mean loss of every round
 
 
 def make_method(problem: Problem, config: TrainingConfig) -> Federated:
@@ -104,7 +104,7 @@ def train(
     purpose: Mapping[str, str],
     report: Callable[[Report], None] = lambda told: None,
     method: Federated | None = None,
-) -> Params:
+) -> Trained:
     """Train on the seen agents, going on from the checkpoint at `partial_file` if there is one.
 
     However often it is interrupted, the result is the same to the bit. The checkpoint is left for the caller to remove
@@ -120,18 +120,25 @@ def train(
     """
     method = method or make_method(problem, config)
     key_params, key = jax.random.split(jax.random.key(config.seed))
-    state = method.init(initial_params(problem, config, key_params), key)
-    kept = read_checkpoint(partial_file, purpose)
+    initial = initial_params(problem, config, key_params)
+    state, kept = method.init(initial, key), read_checkpoint(partial_file, purpose)
+    snapshots, losses = [], []
     if kept is not None:
         state = unpacked(state, kept["state"])
+        snapshots, losses = list(kept["snapshots"]), list(kept["losses"])
     resumed_at = done = int(state.num_rounds)
     while done < config.rounds:
         count = min(config.rounds_per_report, config.rounds - done)
-        state, losses = method.advance(config.rates, state, problem.seen.agents, problem.samples, count)
+        state, latest = method.advance(config.rates, state, problem.seen.agents, problem.samples, count)
         done += count
-        report(Report(done, resumed_at, np.asarray(losses), state.params))
-        write_checkpoint(partial_file, purpose, {"state": packed(state)})
-    return state.params
+        snapshots.append(packed(state.params))
+        losses.append(np.asarray(latest))
+        report(Report(done, resumed_at, losses[-1]))
+        write_checkpoint(
+            partial_file, purpose, {"state": packed(state), "snapshots": snapshots, "losses": losses}
+        )
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(unpacked(initial, one) for one in snapshots))
+    return Trained(state.params, stacked, np.concatenate(losses))
 
 
 def outcome(
@@ -141,8 +148,9 @@ def outcome(
     key: Key[Array, ""],
     learning_rate: float,
     steps: int,
-) -> Accuracies:
-    """What agents get: seen ones, and ones that join when training is over.
+    training_loss: bool = False,
+) -> dict[str, Errors]:
+    """What agents get: those "seen" in training, and "unseen" ones that join when it is over, where a model is shared.
 
     Args:
       steps: of adaptation to all that an agent holds before it is tested; 0 tests the model as it is.
@@ -150,12 +158,13 @@ def outcome(
     """
     apply, _ = classifier(problem.cnn)
     shared = METHODS[config.method].collaborates
-    found = [
-        np.asarray(_accuracies(apply, steps, params, group, problem.samples, key, learning_rate, not shared))
-        for group in (problem.seen, problem.unseen)[: 2 if shared else 1]
-    ]
-    return Accuracies(*found, *[None] * (2 - len(found)))
+    groups = {"seen": problem.seen} | ({"unseen": problem.unseen} if shared else {})
+    return {
+        name: _evaluate(
+            apply, steps, params, group, problem.samples, key, learning_rate, not shared, training_loss
+        )
+        for name, group in groups.items()
+    }
 
 
-_accuracies = jax.jit(accuracies, static_argnums=(0, 1, 7))
-"""Compiled once per network and number of steps."""
+_evaluate = jax.jit(evaluate_group, static_argnums=(0, 1, 7, 8))

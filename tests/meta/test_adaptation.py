@@ -83,9 +83,7 @@ def test_meta_gradients_of_a_quadratic(steps):
 def test_second_order_meta_gradients_equal_finite_differences(steps):
     params, inner, outer = network_case(steps)
     flat, unravel = ravel_pytree(params)
-    objective = jax.jit(
-        lambda vector: network_loss(adapt(network_loss, unravel(vector), inner, RATE), outer)
-    )
+    objective = jax.jit(lambda vector: network_loss(adapt(network_loss, unravel(vector), inner, RATE), outer))
     width = 1e-6
     differences = [
         (objective(flat + shift) - objective(flat - shift)) / (2 * width)
@@ -117,9 +115,7 @@ def test_memory_hardly_grows_with_the_number_of_steps():
     def reserved(steps):
         shapes = {"in": (32, 64), "bias": (64,), "out": (64,)}
         params = {name: jnp.zeros(shape) for name, shape in shapes.items()}
-        inner, outer = (
-            (jnp.zeros((*lead, 256, 32)), jnp.zeros((*lead, 256))) for lead in ((steps,), ())
-        )
+        inner, outer = ((jnp.zeros((*lead, 256, 32)), jnp.zeros((*lead, 256))) for lead in ((steps,), ()))
         program = jax.jit(lambda *arguments: meta_gradient(network_loss, *arguments, RATE))
         return program.lower(params, inner, outer).compile().memory_analysis().temp_size_in_bytes
 

@@ -1,0 +1,54 @@
+"""MAN Fig. 2: personalisation and generalisation error while the meta-model is trained.
+
+    lameta reproduce man-fig2           # or python experiments/man_fig2.py [--preset reduced] [--seeds 5] [--out DIR]
+
+Shares the trainings of table1. Both errors are those of the seen agents after adaptation, in units of the loss:
+generalisation, (1), the loss on test samples less that on the agent's own; personalisation, (2), the loss on the
+agent's own samples less that of its local optimum, for which stands its model by local training, whose loss is stated.
+"""
+
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+from common import arguments, finish, interval
+from man_figures import errors_while_training
+from man_study import PRESETS, local_optima, run_of, trained, tuned_rates, two_errors
+
+from lameta_jax.meta.problems import DataName, ProblemConfig
+
+
+def main() -> None:
+    options = arguments("man_fig2", 5, __doc__, runs="man", presets=tuple(PRESETS))
+    started, seeds = time.time(), list(range(options.seeds))
+    found = {
+        data: curves(data, rounds, seeds, options.runs) for data, rounds in PRESETS[options.preset].items()
+    }
+    errors_while_training(options.out / "man_fig2.png", found)
+    results = {"preset": options.preset, "data": found}
+    finish("man_fig2", results, seeds=seeds, started=started, folder=options.out)
+
+
+def curves(data: DataName, rounds: int, seeds: list[int], folder: Path) -> dict:
+    """Both errors after every report of MAN's training."""
+    rates, test_rate = tuned_rates(data, "man", "adapted")
+    rows, optima = [], []
+    for seed in seeds:
+        run = run_of(ProblemConfig(data=data), "man", rounds, rates, seed)
+        snapshots, optimum = trained(run, folder)[0].snapshots, local_optima(data, rounds, seed, folder)
+        count = jax.tree.leaves(snapshots)[0].shape[0]
+        models = [jax.tree.map(lambda leaf, place=place: leaf[place], snapshots) for place in range(count)]
+        rows.append([two_errors(run, model, test_rate, optimum) for model in models])
+        optima.append(float(np.mean(optimum)))
+    names = ("personalisation", "generalisation")
+    step = run.training.rounds_per_report
+    return {
+        "rounds": [min((place + 1) * step, rounds) for place in range(count)],
+        "test_rate": test_rate,
+        "loss_of_local_optima": interval(optima),
+    } | {name: [interval([row[place][name] for row in rows]) for place in range(count)] for name in names}
+
+
+if __name__ == "__main__":
+    main()

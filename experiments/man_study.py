@@ -1,0 +1,167 @@
+"""What the studies of MAN share: settings, trainings that are kept and shared, and the errors of (1) and (2).
+
+A training is identified by all that its result depends on, and is kept under --runs, so that every study goes on where
+it was stopped, and trains nothing that another study has trained.
+"""
+
+import hashlib
+import json
+import time
+from dataclasses import asdict, dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from common import RESULTS, report
+
+from lameta_jax.functional import Params
+from lameta_jax.meta.errors import generalisation_error, personalisation_error
+from lameta_jax.meta.federated import Federated, Rates
+from lameta_jax.meta.problems import DataName, Problem, ProblemConfig, make_problem
+from lameta_jax.meta.training import (
+    Report,
+    Trained,
+    TrainingConfig,
+    initial_params,
+    make_method,
+    outcome,
+    train,
+)
+from lameta_jax.scale.checkpoint import packed, read_checkpoint, unpacked, write_checkpoint
+
+PRESETS: dict[str, dict[DataName, int]] = {
+    "quick": {"digits": 100},
+    "reduced": {"mnist": 60, "widar": 40},
+    "paper": {"mnist": 1000, "widar": 200},
+}
+"""Rounds T by data set. "quick" takes minutes, "reduced" is what two cores do in an evening, "paper" wants a GPU."""
+PAPER_RATES = Rates(adaptation=0.001, meta=0.005)
+STEPS = 30  # E
+TITLES = {"digits": "Digits", "mnist": "MNIST", "widar": "Widar3.0"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """All that a training depends on."""
+
+    problem: ProblemConfig
+    training: TrainingConfig
+
+    @property
+    def name(self) -> str:
+        content = json.dumps(asdict(self), sort_keys=True, default=float)
+        digest = hashlib.sha256(content.encode()).hexdigest()[:12]
+        return f"{self.problem.data}-{self.training.method}-{self.training.seed}-{digest}"
+
+
+@lru_cache(maxsize=2)
+def problem_of(config: ProblemConfig, seed: int) -> Problem:
+    return make_problem(config, seed)
+
+
+@lru_cache(maxsize=4)
+def _method(data: DataName, config: TrainingConfig) -> Federated:
+    return make_method(problem_of(ProblemConfig(data=data), 0), config)
+
+
+def method_of(run: Run) -> Federated:
+    """The program; seeds, rates and splits share it where shapes agree."""
+    config = run.training
+    sizes = {"steps": config.steps, "batch_size": config.batch_size, "collaborators": config.collaborators}
+    return _method(run.problem.data, TrainingConfig(method=config.method, **sizes))
+
+
+def run_of(
+    problem: ProblemConfig, method: str, rounds: int, rates: Rates, seed: int, **sizes: int | None
+) -> Run:
+    """A training of the studies; `sizes` are further fields of its config."""
+    config = TrainingConfig(
+        method=method,
+        rounds=rounds,
+        rates=rates,
+        seed=seed,
+        rounds_per_report=max(rounds // 12, 1),
+        **{"steps": STEPS, **sizes},
+    )
+    return Run(problem=problem, training=config)
+
+
+@cache
+def _tuning(data: DataName) -> dict:
+    name = "man_tuning_quick" if data == "digits" else "man_tuning"
+    return json.loads((RESULTS / f"{name}.json").read_text())["data"][data]
+
+
+def tuned_rates(data: DataName, method: str, test: str) -> tuple[Rates, float]:
+    """What man_tuning.py chose for a method: its rates, and that of the adaptation before the test.
+
+    Args:
+      test: "as it is" or "adapted". Fine-tuned FedAvg is FedAvg as it was chosen, then adapted.
+    """
+    found = _tuning(data)[method]
+    best = found["best"][test]
+    if method == "fedavg" and test == "adapted":
+        rate = found["best"]["as it is"]["rate"]
+        rows = [row for row in found["trials"] if row["rate"] == rate and row["test_rate"] > 0]
+        best = max(rows, key=lambda row: row["score"])
+    rates = Rates(meta=best["rate"], adaptation=best["adaptation_rate"], server=best["server_rate"])
+    return rates, best["test_rate"]
+
+
+def trained(run: Run, folder: Path) -> tuple[Trained, float]:
+    """Train, or take what was trained before; the seconds are those of the process that ended it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    done, unfinished = folder / f"{run.name}.done", folder / f"{run.name}.partial"
+    problem = problem_of(run.problem, run.training.seed)
+    kept = read_checkpoint(done, {})
+    if kept is None:
+        begun = time.perf_counter()
+
+        def tell(told: Report) -> None:
+            seconds = time.perf_counter() - begun
+            report(f"{run.name}: round {told.done}, loss {told.losses[-1]:.4f}, {seconds:.0f} s")
+
+        found = train(problem, run.training, unfinished, {"run": run.name}, tell, method_of(run))
+        kept = {"trained": packed(found), "seconds": time.perf_counter() - begun}
+        write_checkpoint(done, {}, kept)
+        unfinished.unlink(missing_ok=True)
+    params = initial_params(problem, run.training, jax.random.key(0))
+    return unpacked(Trained(params, params, np.zeros(0)), kept["trained"]), float(kept["seconds"])
+
+
+def local_optima(data: DataName, rounds: int, seed: int, folder: Path) -> np.ndarray:
+    """Loss of each seen agent's local optimum on all that the agent holds: that of local training."""
+    rates, _ = tuned_rates(data, "local", "as it is")
+    run = run_of(ProblemConfig(data=data), "local", rounds, rates, seed)
+    params = trained(run, folder)[0].params
+    groups = outcome(problem_of(run.problem, seed), run.training, params, jax.random.key(seed), 0.0, 0, True)
+    return np.asarray(groups["seen"].training_loss)
+
+
+def two_errors(run: Run, params: Params, test_rate: float, optimum: np.ndarray) -> dict[str, float]:
+    """(1) and (2) of the seen agents after adaptation, with the losses that they are made of."""
+    seed = run.training.seed
+    groups = outcome(
+        problem_of(run.problem, seed),
+        run.training,
+        params,
+        jax.random.key(seed),
+        test_rate,
+        run.training.steps,
+        True,
+    )
+    training, test = (np.asarray(of) for of in (groups["seen"].training_loss, groups["seen"].test_loss))
+    return {
+        "personalisation": float(np.mean(personalisation_error(jnp.asarray(training), jnp.asarray(optimum)))),
+        "generalisation": float(generalisation_error(jnp.asarray(test), jnp.asarray(training))),
+        "test loss": float(np.mean(test)),
+        "accuracy": float(np.mean(np.asarray(groups["seen"].accuracy))),
+    }
+
+
+def sweep_rounds(preset: str) -> tuple[DataName, int]:
+    """The data set of the studies with many trainings, the first of the preset, and their rounds: a third."""
+    data = next(iter(PRESETS[preset]))
+    return data, PRESETS[preset][data] // 3

@@ -1,0 +1,124 @@
+"""MAN Table I: accuracy of agents in environments seen in training, and of agents that join later in others.
+
+    lameta reproduce table1           # or python experiments/table1.py [--preset reduced] [--seeds 5] [--out DIR]
+
+A seed draws environments, initial weights and batches, the same for all methods. All methods take the same number of
+rounds and of gradients per round. Their rates were chosen on other agents by man_tuning.py. "MAN, printed rates" is the
+algorithm to the letter of (6) at the rates of the paper's experiments.
+"""
+
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+from common import arguments, finish, interval, mean_rows
+from man_figures import accuracy_bars
+from man_study import PAPER_RATES, PRESETS, STEPS, problem_of, run_of, trained, tuned_rates
+
+from lameta_jax.meta.federated import Rates
+from lameta_jax.meta.problems import DataName, ProblemConfig
+from lameta_jax.meta.training import outcome
+
+ROWS = {
+    "local training": ("local", "as it is"),
+    "joint training (FedAvg)": ("fedavg", "as it is"),
+    "FedAvg, fine-tuned": ("fedavg", "adapted"),
+    "Reptile": ("reptile", "adapted"),
+    "Per-FedAvg, first order": ("per-fedavg", "adapted"),
+    "MAN": ("man", "adapted"),
+    "MAN, one update per round": ("man-first-order", "adapted"),
+    "MAN, printed rates": ("man-first-order", "printed"),
+}
+"""Name of a row, method, and what its agents are tested with."""
+PAPER = {
+    "mnist": {
+        "local training": {"seen": [96.17, 98.39]},
+        "joint training (FedAvg)": {"seen": [95.59, 97.88], "unseen": [93.52, 96.85]},
+        "MAN": {"seen": [97.28, 99.33], "unseen": [96.43, 97.98]},
+    },
+    "widar": {
+        "local training": {"seen": [81.03, 96.22]},
+        "joint training (FedAvg)": {"seen": [68.06, 84.50], "unseen": [83.25, 84.51]},
+        "MAN": {"seen": [85.06, 95.11], "unseen": [82.79, 86.69]},
+    },
+}
+"""Accuracies in the paper in percent, of the worst and of the best agent."""
+
+
+def main() -> None:
+    options = arguments("table1", 5, __doc__, runs="man", presets=tuple(PRESETS))
+    started, seeds = time.time(), list(range(options.seeds))
+    found = {
+        data: table(data, rounds, seeds, options.runs) for data, rounds in PRESETS[options.preset].items()
+    }
+    accuracy_bars(options.out / "table1.png", {data: found[data]["rows"] for data in found}, PAPER)
+    finish(
+        "table1", {"preset": options.preset, "data": found}, seeds=seeds, started=started, folder=options.out
+    )
+
+
+def table(data: DataName, rounds: int, seeds: list[int], folder: Path) -> dict:
+    """All rows for a data set: intervals over seeds."""
+    accuracies = {
+        label: [row(data, rounds, method, test, seed, folder) for seed in seeds]
+        for label, (method, test) in ROWS.items()
+    }
+    rows = {label: mean_rows([found for found, _ in each]) for label, each in accuracies.items()}
+    against = {
+        label: mean_rows(
+            [less(man, other) for (man, _), (other, _) in zip(accuracies["MAN"], each, strict=True)]
+        )
+        for label, each in accuracies.items()
+        if label != "MAN"
+    }
+    seconds = {label: interval([time for _, time in each]) for label, each in accuracies.items()}
+    return {
+        "rounds": rounds,
+        "rates": {label: rates_row(data, *ROWS[label]) for label in ROWS},
+        "rows": rows,
+        "man_minus": against,
+        "seconds": seconds,
+        "paper_percent": PAPER.get(data, {}),
+    }
+
+
+def rates_row(data: DataName, method: str, test: str) -> dict[str, float]:
+    """The rates of a row."""
+    rates, test_rate = printed_rates() if test == "printed" else tuned_rates(data, method, test)
+    names = {
+        "training": rates.meta,
+        "adaptation": rates.adaptation,
+        "server": rates.server,
+        "test": test_rate,
+    }
+    return {name: float(value) for name, value in names.items()}
+
+
+def printed_rates() -> tuple[Rates, float]:
+    """Those of the paper's experiments, and of the adaptation before the test."""
+    return PAPER_RATES, float(PAPER_RATES.adaptation)
+
+
+def row(data: DataName, rounds: int, method: str, test: str, seed: int, folder: Path) -> tuple[dict, float]:
+    """Accuracies of one training, by group of agents, and its seconds."""
+    rates, test_rate = printed_rates() if test == "printed" else tuned_rates(data, method, test)
+    run = run_of(ProblemConfig(data=data), method, rounds, rates, seed)
+    found, seconds = trained(run, folder)
+    steps = STEPS if test_rate else 0
+    groups = outcome(
+        problem_of(run.problem, seed), run.training, found.params, jax.random.key(seed), test_rate, steps
+    )
+    named = {name: np.asarray(group.accuracy) for name, group in groups.items()}
+    parts = {"worst": np.min, "mean": np.mean, "best": np.max}
+    return {
+        f"{name} ({part})": float(of(group)) for name, group in named.items() for part, of in parts.items()
+    }, seconds
+
+
+def less(man: dict[str, float], other: dict[str, float]) -> dict[str, float]:
+    return {name: man[name] - other[name] for name in other}
+
+
+if __name__ == "__main__":
+    main()
