@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from common import arguments, finish, interval
-from joining_elam import COUNTS, MODELS, ONCE, PAIRS, PER_COUNT, SETTINGS, TRIVIAL, cell, corpus
+from joining_elam import COUNTS, MODELS, ONCE, PAIRS, PER_COUNT, PLAIN, SETTINGS, TRIVIAL, cell, corpus
 from joining_figures import adaptation
 from joining_policy import POINTS, TOLD, UPDATES_MET, Policies, run
 from srl_study import Study
@@ -26,7 +26,7 @@ def main() -> None:
     options = arguments("joining", 5, __doc__)
     started, seeds = time.time(), list(range(options.seeds))
     options.runs.mkdir(parents=True, exist_ok=True)
-    elam = {choice: of_elams(seeds, options.runs, choice == ONCE) for choice in (PER_COUNT, ONCE)}
+    elam = {choice: of_elams(seeds, options.runs, choice) for choice in (PER_COUNT, ONCE, PLAIN)}
     policies = Policies(Study(options.runs, lookahead=0))
     policy = {told: of_policies(run(policies, told, seeds, options.runs)) for told in TOLD}
     results = {"elam": elam, "policy": policy, "updates_met": UPDATES_MET}
@@ -34,11 +34,11 @@ def main() -> None:
     finish("joining", results, seeds=seeds, started=started, folder=options.out)
 
 
-def of_elams(seeds: list[int], folder: Path, once: bool) -> dict:
+def of_elams(seeds: list[int], folder: Path, choice: str) -> dict:
     """Errors over the applications never seen, for the settings that the validation application chose.
 
     Args:
-      once: one setting of a contender for all numbers of samples, and not one for each.
+      choice: whether a contender has one setting for all numbers of samples or one for each, and among which.
     """
     data, targets = corpus(folder), {}
     for pair in PAIRS:
@@ -48,7 +48,7 @@ def of_elams(seeds: list[int], folder: Path, once: bool) -> dict:
             [validation] = set(pair) - {name}
             for target in (name, f"benchmark {name}"):
                 if f"{target}/{TRIVIAL}" in stacked:
-                    targets[target] = chosen_errors(stacked, target, validation, once)
+                    targets[target] = chosen_errors(stacked, target, validation, choice)
     history = [found for name, found in targets.items() if not name.startswith("benchmark")]
     groups = {"eight applications of the history": history}
     groups |= {name: [found] for name, found in targets.items() if name.startswith("benchmark")}
@@ -59,7 +59,7 @@ def of_elams(seeds: list[int], folder: Path, once: bool) -> dict:
     }
 
 
-def chosen_errors(stacked: dict[str, np.ndarray], target: str, validation: str, once: bool) -> dict:
+def chosen_errors(stacked: dict[str, np.ndarray], target: str, validation: str, choice: str) -> dict:
     """Test errors, axes [seeds, counts], the first of them without samples."""
     errors, settings = {}, {}
     for label, models in MODELS.items():
@@ -67,8 +67,10 @@ def chosen_errors(stacked: dict[str, np.ndarray], target: str, validation: str, 
         columns = [stacked[f"{target}/{label}/unadapted"][:, unadapted]]
         settings[label] = {}
         validated = np.nan_to_num(stacked[f"{validation}/{label}"], nan=1.0).mean(axis=0)
+        if choice == PLAIN:
+            validated[:, [kind != "sgd" for kind, *_ in SETTINGS]] = np.inf
         for place, count in enumerate(COUNTS):
-            seen = validated.mean(axis=-1) if once else validated[..., place]
+            seen = validated[..., place] if choice == PER_COUNT else validated.mean(axis=-1)
             model, how = np.unravel_index(seen.argmin(), seen.shape)
             columns.append(stacked[f"{target}/{label}"][:, model, how, place])
             settings[label][count] = [described(models[model]), *SETTINGS[how]]

@@ -44,7 +44,9 @@ MODELS = {
     "MAN, first order": [(FIRST, beta) for beta in (0.003, 0.03)],
 }
 TRIVIAL = "mean of its samples"
-PER_COUNT, ONCE = "chosen for each number of samples", "chosen once for all numbers of samples"
+PER_COUNT = "chosen for each number of samples"
+ONCE = "chosen once for all numbers of samples"
+PLAIN = "chosen once, plain descent alone"  # as (MAN 5) has it
 
 
 class Labelled(NamedTuple):

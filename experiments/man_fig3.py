@@ -2,7 +2,7 @@
 
     lameta reproduce man-fig3           # or python experiments/man_fig3.py [--preset reduced] [--seeds 5] [--out DIR]
 
-MAN on MNIST (with --preset quick: on the digits), S of the 10 seen agents per round. The concentration p of the
+MAN on the digits (with --preset paper: on MNIST), S of the 10 seen agents per round. The concentration p of the
 Dirichlet split runs from few classes per agent to equal environments (p = 1000; the paper calls p = 1 identical).
 Rounds are fewer than in table1, see `rounds` in the results.
 """

@@ -2,7 +2,7 @@
 
     lameta reproduce man-fig4           # or python experiments/man_fig4.py [--preset reduced] [--seeds 5] [--out DIR]
 
-MAN on MNIST (with --preset quick: on the digits). E is varied in training, where it is the number of gradients that an
+MAN on the digits (with --preset paper: on MNIST). E is varied in training, where it is the number of gradients that an
 agent takes per round, and in the adaptation before the test alike; so is beta. Errors as in man_fig2.py. Rounds are
 fewer than in table1, see `rounds` in the results.
 """

@@ -5,7 +5,9 @@ from pages import load, made_by, shown, table, verdict
 JOINT, SECOND, FIRST = "joint, then fine-tuned", "MAN, second order", "MAN, first order"
 NEVER = "never"
 HISTORY = "eight applications of the history"
-PER_COUNT, ONCE = "chosen for each number of samples", "chosen once for all numbers of samples"
+PER_COUNT = "chosen for each number of samples"
+ONCE = "chosen once for all numbers of samples"
+PLAIN = "chosen once, plain descent alone"
 
 
 def joining() -> str:

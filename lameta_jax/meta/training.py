@@ -32,6 +32,9 @@ METHODS = {
     "reptile": Method(local_steps),  # with a server rate below 1
     "per-fedavg": Method(lambda steps, size: per_fedavg(steps // 2, size)),
     "man": Method(lambda steps, size: meta_updates(_every_step(steps, size))),
+    "man-steps": Method(
+        lambda steps, size: meta_updates(MANConfig(adaptation_steps=1, updates=steps, batch_size=size))
+    ),
     "man-round": Method(lambda steps, size: meta_updates(MANConfig(adaptation_steps=steps, batch_size=size))),
     "man-first-order": Method(
         lambda steps, size: meta_updates(
@@ -39,8 +42,9 @@ METHODS = {
         )
     ),
 }
-"""By name; all take the same number of gradients per round. "man" updates the meta-model after every step of
-adaptation, "man-round" once per round after all of them, and "man-first-order" likewise by (6) to the letter."""
+"""By name; all but one take the same number of gradients per round. "man" updates the meta-model after every step of
+adaptation, "man-round" once per round after all of them, and "man-first-order" likewise by (6) to the letter.
+"man-steps" makes as many updates as the others make steps, with twice the gradients."""
 
 
 def _every_step(steps: int, size: int) -> MANConfig:
@@ -84,7 +88,7 @@ def make_method(problem: Problem, config: TrainingConfig) -> Federated:
     apply, _ = classifier(problem.cnn)
     method = METHODS[config.method]
     make = make_federated if method.collaborates else make_local
-    rounds = RoundConfig(batch_size=config.batch_size, collaborators=config.collaborators)
+    rounds = RoundConfig(collaborators=config.collaborators)
     return make(classification_loss(apply), method.work(config.steps, config.batch_size), rounds)
 
 

@@ -15,7 +15,7 @@ RESULTS = Path(__file__).parents[2] / "experiments" / "results"
 
 def test_every_study_is_there_and_says_what_it_does():
     for study in reproduce.STUDIES:
-        path = reproduce.experiments_folder() / f"{study}.py"
+        path = reproduce.experiments_folder() / f"{study.replace('-', '_')}.py"
         assert f"lameta reproduce {study}" in path.read_text()
 
 
@@ -40,6 +40,7 @@ def test_a_figure_made_again_is_the_published_one(tmp_path):
     [
         (["fig1"], f"study = 'fig1' must be one of {', '.join(reproduce.STUDIES)}"),
         (["fig5", "--seeds", "3"], "--seeds: fig5 trains nothing, so it has none"),
+        (["fig6", "--preset", "quick"], "--preset: only table1, man-fig2, man-fig3, man-fig4 have presets"),
     ],
 )
 def test_what_cannot_be_reproduced_is_refused(arguments, message, capsys):
@@ -52,6 +53,13 @@ def test_the_exit_code_is_the_studys(code, expected, monkeypatch, tmp_path, caps
     (tmp_path / "fig7.py").write_text(f"import sys; print(sys.argv[1:]); sys.exit({code})")
     monkeypatch.setattr(reproduce, "experiments_folder", lambda: tmp_path)
     assert main(["reproduce", "fig7", "--seeds", "2"]) == expected
+
+
+def test_a_preset_is_handed_on(monkeypatch, tmp_path, capfd):
+    (tmp_path / "man_fig2.py").write_text("import sys; print(sys.argv[1:])")
+    monkeypatch.setattr(reproduce, "experiments_folder", lambda: tmp_path)
+    assert main(["reproduce", "man-fig2", "--preset", "quick"]) == 0
+    assert capfd.readouterr().out == f"{['--out', 'runs/reproduce', '--preset', 'quick']}\n"
 
 
 def test_without_its_studies_the_package_says_so(monkeypatch, tmp_path, capsys):

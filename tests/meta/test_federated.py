@@ -107,6 +107,16 @@ def test_collaborators_are_distinct_and_present(agents):
     assert np.all(np.abs(counts - 100) < 4 * np.sqrt(300 * 2 / 9))  # each in a third of the rounds
 
 
+@pytest.mark.parametrize("count", [None, 3])
+def test_agents_that_have_not_joined_are_no_part_of_the_mean(agents, count):
+    absent = agents.replace(inner=agents.inner.replace(size=agents.inner.size * jnp.array([1, 0, 1])))
+    config = MANConfig(adaptation_steps=1, **SIZES)
+    rates = Rates(adaptation=0.2, meta=0.3)
+    found = after_a_round(meta_updates(config), absent, rates, collaborators=count)
+    grads = CURVATURE * (1 - 0.2 * CURVATURE) * (descended(START, CENTRES, 0.2, 1) - CENTRES)
+    np.testing.assert_allclose(found, START - 0.3 * grads[[0, 2]].mean(axis=0), rtol=1e-5)
+
+
 def test_some_of_the_agents_make_the_mean(agents):
     found = after_a_round(local_steps(7, 2), agents, Rates(meta=0.1), collaborators=1)
     models = descended(START, CENTRES, 0.1, 7)

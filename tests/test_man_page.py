@@ -1,0 +1,60 @@
+"""The page on meta-learned adaptation says what the results files say."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+MODULES = (
+    "common",
+    "figures",
+    "man_page_joining",
+    "man_page_studies",
+    "man_page_theory",
+    "man_study",
+    "pages",
+)
+
+
+def results(name):
+    return json.loads((EXPERIMENTS / "results" / f"{name}.json").read_text())
+
+
+def test_the_page_is_that_of_the_results(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    for module in MODULES:
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    spec = importlib.util.spec_from_file_location("man_page", EXPERIMENTS / "man_page.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert (EXPERIMENTS / "man.md").read_text() == script.page()
+
+
+@pytest.mark.parametrize(
+    "name", ["table1", "man_fig2", "man_fig3", "man_fig4", "theorem1", "theorem2", "joining"]
+)
+def test_seeds(name):
+    assert results(name)["made_by"]["seeds"] == list(range(5))
+
+
+def test_tuning_and_results_share_no_seed():
+    tuned = {seed for name in ("man_tuning", "man_tuning_quick") for seed in results(name)["made_by"]["seeds"]}
+    assert not tuned & set(results("table1")["made_by"]["seeds"])
+
+
+@pytest.mark.parametrize("data", ["digits", "mnist", "widar"])
+def test_man_is_above_local_and_joint_training(data):
+    found = results("table1")["data"][data]
+    for other in ("local training", "joint training (FedAvg)"):
+        for group, difference in found["man_minus"][other].items():
+            if "mean" in group:
+                assert difference["low"] > 0, (other, group)
+
+
+def test_memory_and_speed():
+    found = results("man_step")
+    assert found["temporary_bytes"]["30"] <= 1.5 * found["temporary_bytes"]["5"]
+    assert found["beside_pytorch"]["second-order step"]["times_as_fast"] >= 3
