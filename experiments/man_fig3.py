@@ -19,7 +19,7 @@ from man_study import PRESETS, STEPS, TITLES, problem_of, run_of, sweep_rounds, 
 from lameta_jax.meta.problems import DataName, ProblemConfig
 from lameta_jax.meta.training import outcome
 
-COLLABORATORS = (1, 2, 5, 10)
+COLLABORATORS = (2, 5, 10)
 CONCENTRATIONS = (0.1, 0.5, 1000.0)
 
 

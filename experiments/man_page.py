@@ -6,7 +6,8 @@ python experiments/man_page.py
 from pathlib import Path
 
 from man_page_joining import joining
-from man_page_studies import benchmark, fig2, fig3, fig4, findings, table1
+from man_page_studies import benchmark, fig2, fig3, fig4
+from man_page_table1 import findings, table1
 from man_page_theory import theorem1, theorem2
 
 PAGE = Path(__file__).parent / "man.md"

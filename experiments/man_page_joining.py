@@ -40,17 +40,12 @@ def _measured(results: dict) -> str:
 
 
 def _elam(found: dict) -> list[str]:
-    each, once = found[PER_COUNT], found[ONCE]
-    parts = ["### Reading intents: samples"]
-    for title, group in each["groups"].items():
+    parts = ["### Reading intents: samples", f"Settings are {PER_COUNT}."]
+    for title, group in found[PER_COUNT]["groups"].items():
         parts += [_errors(title, group), _yardsticks(group)]
-    parts += [
-        f"Settings {ONCE} of an application, which is less noisy:",
-        _errors(HISTORY, once["groups"][HISTORY]),
-        _differences({PER_COUNT: each, ONCE: once}),
-        *(_elam_words(choice, part) for choice, part in found.items()),
-    ]
-    return parts
+    for choice in (ONCE, PLAIN):
+        parts += [f"The same with settings {choice}:", _errors(HISTORY, found[choice]["groups"][HISTORY])]
+    return [*parts, _differences(found), _elam_words(found)]
 
 
 def _errors(title: str, group: dict) -> str:
@@ -78,34 +73,35 @@ def _differences(choices: dict[str, dict]) -> str:
         ]
         for choice, found in choices.items()
         for title, group in found["groups"].items()
+        if title == HISTORY or choice == PER_COUNT
         for label in (SECOND, FIRST)
     ]
     counts = choices[PER_COUNT]["groups"][HISTORY]["samples"]
-    return table(
-        ["MSE less that of joint training", "settings", *(f"{count} samples" for count in counts)], rows
-    )
+    head = [
+        "MSE less that of joint training",
+        "applications, settings",
+        *(f"{count} samples" for count in counts),
+    ]
+    return table(head, rows)
 
 
-def _elam_words(choice: str, found: dict) -> str:
-    group, single = found["groups"][HISTORY], found["applications"]
-    last = group["samples"].index(40)
-    lower = {
-        count: sum(
-            single[name]["mse"][SECOND][place]["mean"] < single[name]["mse"][JOINT][place]["mean"]
-            for name in single
-            if not name.startswith("benchmark")
+def _elam_words(choices: dict) -> str:
+    lines = ["In words, over the eight applications:", ""]
+    for choice, found in choices.items():
+        group = found["groups"][HISTORY]
+        reached = group["samples_to_95_percent"]
+        counts = "; ".join(f"{label} {_count(value['of_means'])}" for label, value in reached.items())
+        below = [
+            str(count)
+            for count, one in zip(group["samples"], group["less_joint"][SECOND], strict=True)
+            if verdict(one) == "below"
+        ]
+        where = f"at {', '.join(below)} samples" if below else "nowhere"
+        lines.append(
+            f"- settings {choice}: samples to 95% of the plateau are {counts}; second-order MAN is below joint "
+            f"training, beyond the interval over seeds, {where}."
         )
-        for place, count in enumerate(group["samples"])
-    }
-    reached = {label: group["samples_to_95_percent"][label]["of_means"] for label in group["mse"]}
-    return (
-        f"**Settings {choice}.** Samples to 95% of the from-scratch plateau, over the eight applications: "
-        f"{'; '.join(f'{label} {_count(value)}' for label, value in reached.items())}. "
-        f"Second-order MAN has the lower mean error than fine-tuned joint training for "
-        f"{', '.join(f'{value} of 8 applications at {count} samples' for count, value in lower.items())}. "
-        f"At 40 samples, joint training is at {shown(group['mse'][JOINT][last])} and second-order MAN at "
-        f"{shown(group['mse'][SECOND][last])}."
-    )
+    return "\n".join(lines)
 
 
 def _policy(found: dict) -> list[str]:

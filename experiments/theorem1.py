@@ -35,7 +35,7 @@ from lameta_jax.meta.convex_training import (
     measure_generalisation,
 )
 from lameta_jax.meta.logistic import Logistic
-from lameta_jax.meta.power_law import log_log_slope, slope_interval
+from lameta_jax.meta.power_law import log_log_slope, slope_interval, slope_verdict
 from lameta_jax.meta.ridge import Ridge
 
 DIMS, HETEROGENEITY, MODEL_RADIUS = 5, 0.5, 1.0
@@ -231,37 +231,17 @@ def compared(
     readings = {}
     for reading in GeneralisationGaps._fields:
         values = np.stack([seed[reading] for seed in seeds])
-        slope = {key: float(value) for key, value in slope_interval(x, jnp.asarray(values))._asdict().items()}
+        slope = slope_interval(x, jnp.asarray(values))
         readings[reading] = {
             "errors": [interval(column) for column in values.T],
-            "slope": slope,
-            "verdict": verdict(slope, predicted),
+            # None: an error is not positive, so it has no slope.
+            "slope": {key: float(v) if jnp.isfinite(v) else None for key, v in slope._asdict().items()},
+            "verdict": slope_verdict(slope, predicted),
             # The error falls less, or grows more, than the bound: no constant would do for ever.
-            "outgrows_bound": bool(slope["low"] > predicted),
+            "outgrows_bound": bool(slope.low > predicted),
             "bound_over_error": [float(value) for value in bound / values.mean(axis=0)],
         }
     return {"x": list(grid), "bound": bound.tolist(), "predicted_slope": predicted, "readings": readings}
-
-
-def verdict(slope: dict[str, float], predicted: float, negligible: float = 0.05, near: float = 0.25) -> str:
-    """What a measured slope says of the predicted one.
-
-    supported: the interval holds it, or the mean is within a quarter of it. direction only: the same sign and another
-    size. no dependence seen: the interval holds 0 or the mean is negligible. Where hardly any dependence is predicted,
-    not seeing one is support.
-    """
-    if not np.isfinite(slope["mean"]):
-        return "undecided: an error is not positive"
-    none_seen = slope["low"] <= 0 <= slope["high"] or abs(slope["mean"]) < negligible
-    if abs(predicted) < negligible:
-        return "supported: none predicted, none seen" if none_seen else "not supported: none predicted"
-    if slope["low"] <= predicted <= slope["high"] and not none_seen:
-        return "supported"
-    if none_seen:
-        return "no dependence seen"
-    if slope["mean"] * predicted < 0:
-        return "not supported: opposite"
-    return "supported" if abs(slope["mean"] - predicted) <= near * abs(predicted) else "direction only"
 
 
 def main() -> None:

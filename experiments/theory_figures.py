@@ -7,7 +7,7 @@ from figures import mean_and_error
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lameta_jax.cli.figures import SUPTITLE
 from lameta_jax.cli.network_figure import COLOURS, FAINT, INK, STYLE
@@ -69,15 +69,17 @@ def theorem1_figure(found: Mapping, regime: str = "units", order: str = "second_
         row[0].set_ylabel("generalisation error")
     figure.legend(*grids[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
     figure.suptitle(
-        "Theorem 1: errors along each of its variables, 95% intervals over seeds, and the shape of the bound",
+        f"Theorem 1, {found['regimes'][regime]}: errors with 95% intervals over seeds, and the shape of (8)",
         **SUPTITLE,
     )
     return figure
 
 
 def _log_errors(panel: Axes) -> None:
-    """Errors on a log scale; labels between powers of ten would need mathematical text, which is off."""
+    """Errors on a log scale, with plain labels: those of Matplotlib need mathematical text, which is off."""
     panel.set_yscale("log")
+    panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     panel.yaxis.set_minor_formatter(NullFormatter())
 
 
@@ -132,9 +134,10 @@ def theorem2_figure(found: Mapping) -> Figure:
     growth.legend(fontsize=8)
     for panel in (noise, start):
         panel.set_xscale("log", base=2)
-        _log_errors(panel)
+        panel.set_yscale("log")
         panel.set_xlabel("E, steps of adaptation")
-    noise.legend(fontsize=8)
+    noise.set_ylim(bottom=noise.get_ylim()[0] / 50)  # room for the legend
+    noise.legend(fontsize=8, loc="lower left")
     start.legend(fontsize=8, loc="upper right")
     _constants(grids, found["grids"])
     for panel in (noise, start, growth, *grids):

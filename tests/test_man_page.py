@@ -13,6 +13,7 @@ MODULES = (
     "figures",
     "man_page_joining",
     "man_page_studies",
+    "man_page_table1",
     "man_page_theory",
     "man_study",
     "pages",

@@ -22,3 +22,23 @@ def slope_interval(
 ) -> Interval:
     """Mean of the seeds' slopes with its interval by Student's t; not a number if a seed's y is not positive."""
     return mean_interval(log_log_slope(x, y), confidence)
+
+
+def slope_verdict(slope: Interval, predicted: float, negligible: float = 0.05, near: float = 0.25) -> str:
+    """What a measured slope says of the predicted one.
+
+    "supported": the interval holds it, or the mean is within `near` times it. "direction only": the same sign and another
+    size. "no dependence seen": the interval holds 0 or the mean is negligible. Where hardly any dependence is
+    predicted, not seeing one is support.
+    """
+    mean, low, high = (float(value) for value in slope)
+    if mean != mean:
+        return "undecided: an error is not positive"
+    none_seen = low <= 0 <= high or abs(mean) < negligible
+    if abs(predicted) < negligible:
+        return "supported: none predicted, none seen" if none_seen else "not supported: none predicted"
+    if none_seen:
+        return "no dependence seen"
+    if low <= predicted <= high or abs(mean - predicted) <= near * abs(predicted):
+        return "supported"
+    return "direction only" if mean * predicted > 0 else "not supported: opposite"

@@ -17,7 +17,8 @@ from lameta_jax.meta.bounds import (
     steps_for_both_theorems,
     steps_for_stability,
 )
-from lameta_jax.meta.power_law import log_log_slope, slope_interval
+from lameta_jax.meta.power_law import log_log_slope, slope_interval, slope_verdict
+from lameta_jax.statistics import Interval
 
 
 @pytest.fixture(autouse=True)
@@ -169,3 +170,21 @@ def test_slope_intervals_cover_a_known_slope():
 def test_errors_that_are_not_positive_have_no_slope():
     assert np.isnan(log_log_slope(jnp.array([1.0, 2.0]), jnp.array([1.0, 0.0])))
     assert np.isnan(slope_interval(jnp.array([1.0, 2.0]), jnp.array([[1.0, 2.0], [1.0, -1.0]])).mean)
+
+
+@pytest.mark.parametrize(
+    ("slope", "predicted", "verdict"),
+    [
+        ((-0.8, -1.1, -0.5), -1.0, "supported"),
+        ((0.9, 0.85, 0.95), 1.0, "supported"),
+        ((0.4, 0.3, 0.5), 1.0, "direction only"),
+        ((-0.4, -0.5, -0.3), 1.0, "not supported: opposite"),
+        ((0.3, -0.1, 0.7), 1.0, "no dependence seen"),
+        ((0.02, 0.01, 0.03), 1.0, "no dependence seen"),
+        ((0.3, -0.1, 0.7), 0.01, "supported: none predicted, none seen"),
+        ((0.3, 0.2, 0.4), 0.01, "not supported: none predicted"),
+        ((np.nan, np.nan, np.nan), 1.0, "undecided: an error is not positive"),
+    ],
+)
+def test_verdicts_on_slopes(slope, predicted, verdict):
+    assert slope_verdict(Interval(*map(jnp.asarray, slope)), predicted) == verdict

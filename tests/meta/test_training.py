@@ -52,7 +52,7 @@ def test_environments_share_no_sample(data, groups, request):
         assert sum(map(len, training + test)) > 15 * 740
 
 
-@pytest.mark.parametrize("data", ["digits", "mnist", "widar"])
+@pytest.mark.parametrize("data", ["digits", "mnist", pytest.param("widar", marks=pytest.mark.slow)])
 def test_tuning_never_sees_a_test_sample(data, request):
     if data != "digits":
         request.getfixturevalue("data_dir")
@@ -108,6 +108,7 @@ def test_the_training_loss_is_the_mean_cross_entropy(problem):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.slow  # quick tests cut `lameta meta` in the middle
 def test_an_interrupted_training_ends_with_the_same_bits(problem, tmp_path):
     method = make_method(problem, SMALL)
     whole = train(problem, SMALL, tmp_path / "whole.partial", {}, method=method)

@@ -1,0 +1,141 @@
+"""The sections of experiments/man.md on Table I, and the findings in short."""
+
+from man_page_studies import fig4_rows, percent, verdict_of_change
+from man_study import TITLES
+from pages import load, made_by, table, verdict
+
+GROUPS = ("seen (worst)", "seen (best)", "unseen (worst)", "unseen (best)")
+MAN_ROWS = ("MAN", "MAN, twice the gradients")
+OTHERS = (
+    "local training",
+    "joint training (FedAvg)",
+    "FedAvg, fine-tuned",
+    "Reptile",
+    "Per-FedAvg, first order",
+)
+
+
+def paper_cell(found: dict, label: str, group: str) -> str:
+    """The paper's number in percent, if it has one."""
+    which, part = group.removesuffix(")").split(" (")
+    numbers = found["paper_percent"].get(label, {}).get(which)
+    return f"{numbers[part == 'best']:.2f}" if numbers else ""
+
+
+def reached(found: dict, label: str) -> list[str]:
+    """The groups of agents for which a row of MAN is, in the mean, at or above the paper's."""
+    return [
+        group
+        for group in GROUPS
+        if 100 * found["rows"][label][group]["mean"] >= float(paper_cell(found, "MAN", group))
+    ]
+
+
+def findings() -> str:
+    """What agrees and what does not, in words; what is said here is tested against the results."""
+    lines = ["## In short", ""]
+    for data, found in load("table1")["data"].items():
+        lines += [accuracy_words(data, found), printed_words(data, found), comparison_words(data, found)]
+    curves = load("man_fig2")["data"]
+    for name in ("personalisation", "generalisation"):
+        changes = {data: verdict_of_change(found[name][0], found[name][-1]) for data, found in curves.items()}
+        words = ", ".join(f"{TITLES[data]} {change}" for data, change in changes.items())
+        lines.append(f"- **Fig. 2**: the {name} error while MAN trains: {words}.")
+    verdicts = [f"{row[0]}, {row[2]}: {row[-1]}" for row in fig4_rows() if row[-1]]
+    lines.append(f"- **Fig. 4**, the trade-off ({TITLES[load('man_fig4')['data']]}): {'; '.join(verdicts)}.")
+    return "\n".join(line for line in lines if line is not None)
+
+
+def accuracy_words(data: str, found: dict) -> str | None:
+    """Which of the paper's accuracies MAN reaches."""
+    if not found["paper_percent"]:
+        return None
+    words = []
+    for label in MAN_ROWS:
+        met = reached(found, label)
+        missed = [group for group in GROUPS if group not in met]
+        text = f"{label}: at or above it for {', '.join(met) or 'none'}"
+        words.append(text + (f", below for {', '.join(missed)}" if missed else ""))
+    return f"- **{TITLES[data]}, Table I** ({found['rounds']} rounds), against the paper's MAN. {'. '.join(words)}."
+
+
+def printed_words(data: str, found: dict) -> str | None:
+    """What (6) to the letter does at the rates of the paper."""
+    if "printed_long" not in found:
+        return None
+    long, group = found["printed_long"], "seen (mean)"
+    return (
+        f"- **{TITLES[data]}, (6) to the letter**, once per round at the printed rates: mean accuracy of seen agents "
+        f"{percent(found['rows']['MAN, printed rates'][group])}% after {found['rounds']} rounds and "
+        f"{percent(long['row'][group])}% after {long['rounds']}; with an update after every step at tuned rates "
+        f"{percent(found['rows']['MAN'][group])}% after {found['rounds']}."
+    )
+
+
+def comparison_words(data: str, found: dict) -> str:
+    """Whether MAN is above each of the others, in mean accuracy over agents."""
+    comparisons = []
+    for label in OTHERS:
+        means = {name: one for name, one in found["man_minus"][label].items() if "mean" in name}
+        verdicts = ", ".join(f"{name.split()[0]} {verdict(one)}" for name, one in means.items())
+        comparisons.append(f"{label} ({verdicts})")
+    return (
+        f"- **{TITLES[data]}, against the others**, the same number of rounds and gradients: MAN's mean accuracy "
+        f"over agents, compared with {'; '.join(comparisons)}."
+    )
+
+
+def table1() -> str:
+    results = load("table1")
+    parts = ["## Table I", "![Table I](results/table1.png)"]
+    for data, found in results["data"].items():
+        rows = [
+            [
+                label,
+                *(
+                    f"{percent(row[group])}{_beside(found, label, group)}" if group in row else ""
+                    for group in GROUPS
+                ),
+            ]
+            for label, row in found["rows"].items()
+        ]
+        parts += [
+            f"### {TITLES[data]}",
+            f"{found['rounds']} rounds, 30 gradients per agent and round, batches of 32. Accuracy in percent of the "
+            "worst and of the best agent, in brackets after it the paper's.",
+            table(["", *GROUPS], rows),
+            "MAN less the others, in percentage points of the mean accuracy over agents:",
+            table(
+                ["", "seen", "unseen"],
+                [
+                    [label, *(_points(differences.get(f"{group} (mean)")) for group in ("seen", "unseen"))]
+                    for label, differences in found["man_minus"].items()
+                ],
+            ),
+            "Rates, chosen by `experiments/man_tuning.py` on other agents, without test samples:",
+            table(
+                ["", "training", "adaptation", "server", "before the test"],
+                [
+                    [label, *(f"{rate:g}" for rate in rates.values())]
+                    for label, rates in found["rates"].items()
+                ],
+            ),
+        ]
+    parts += [
+        "As printed, (6) makes one update of 0.005 per round. The paper's own batches B_out[k, e] and the exponent ET "
+        "of Theorem 1 count one update per step of adaptation. That reading is the default here (`man`); the other is "
+        "`man-first-order`, or `man-round` with second-order gradients.",
+        f"Made by {made_by(results)}.",
+    ]
+    return "\n\n".join(parts)
+
+
+def _beside(found: dict, label: str, group: str) -> str:
+    number = paper_cell(found, label, group)
+    return f" [{number}]" if number else ""
+
+
+def _points(interval: dict | None) -> str:
+    if interval is None:
+        return ""
+    return f"{100 * interval['mean']:+.2f} ({100 * interval['low']:+.2f} to {100 * interval['high']:+.2f})"
