@@ -59,6 +59,14 @@ def interval(values) -> dict[str, float]:
     return {name: float(value) for name, value in mean_interval(jnp.asarray(values, float))._asdict().items()}
 
 
+def series(rows: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """Intervals over seeds of a series, one row per seed: its points, and its last point less its first."""
+    return {
+        "points": [interval(values) for values in zip(*rows, strict=True)],
+        "change": interval([row[-1] - row[0] for row in rows]),
+    }
+
+
 def mean_rows(rows: list[dict[str, float]]) -> dict[str, dict]:
     """Intervals over seeds of everything in rows, with the values of the seeds themselves."""
     return {

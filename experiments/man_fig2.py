@@ -12,7 +12,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from common import arguments, finish, interval
+from common import arguments, finish, interval, series
 from man_figures import errors_while_training
 from man_study import PRESETS, local_optima, run_of, trained, tuned_rates, two_errors
 
@@ -47,7 +47,7 @@ def curves(data: DataName, rounds: int, seeds: list[int], folder: Path) -> dict:
         "rounds": [min((place + 1) * step, rounds) for place in range(count)],
         "test_rate": test_rate,
         "loss_of_local_optima": interval(optima),
-    } | {name: [interval([row[place][name] for row in rows]) for place in range(count)] for name in names}
+    } | {name: series([[point[name] for point in row] for row in rows]) for name in names}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from common import arguments, finish, interval
+from common import arguments, finish, series
 from man_figures import accuracy_by_collaborators
 from man_study import PRESETS, STEPS, TITLES, problem_of, run_of, sweep_rounds, trained, tuned_rates
 
@@ -31,10 +31,9 @@ def main() -> None:
     curves = {
         f"{concentration:g}": {"collaborators": list(COLLABORATORS)}
         | {
-            group: [
-                interval([rows[seed][concentration, count][group] for seed in seeds])
-                for count in COLLABORATORS
-            ]
+            group: series(
+                [[rows[seed][concentration, count][group] for count in COLLABORATORS] for seed in seeds]
+            )
             for group in ("seen", "unseen")
         }
         for concentration in CONCENTRATIONS

@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from common import arguments, finish, interval
+from common import arguments, finish, series
 from man_figures import errors_by_size
 from man_study import (
     PRESETS,
@@ -40,10 +40,7 @@ def main() -> None:
     sweeps = {
         variable: {"values": [value for value, _ in rows[0][variable]]}
         | {
-            name: [
-                interval([row[variable][place][1][name] for row in rows])
-                for place in range(len(rows[0][variable]))
-            ]
+            name: series([[errors[name] for _, errors in row[variable]] for row in rows])
             for name in (*ERRORS, "accuracy")
         }
         for variable in rows[0]

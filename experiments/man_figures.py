@@ -55,7 +55,7 @@ def errors_while_training(path: Path, curves: Mapping[str, dict]) -> None:
     panels = figure.subplots(1, len(curves), squeeze=False)[0]
     for panel, (data, found) in zip(panels, curves.items(), strict=True):
         for name, colour in (("personalisation", COLOURS[0]), ("generalisation", COLOURS[5])):
-            mean, error = mean_and_error(found[name])
+            mean, error = mean_and_error(found[name]["points"])
             panel.plot(found["rounds"], mean, "o-", color=colour, markersize=3, label=f"{name} error")
             panel.fill_between(
                 found["rounds"], mean - error[0], mean + error[1], color=colour, alpha=0.2, linewidth=0
@@ -77,7 +77,7 @@ def accuracy_by_collaborators(path: Path, curves: Mapping[str, dict], title: str
     panels = figure.subplots(1, 2, sharey=True)
     for panel, group in zip(panels, ("seen", "unseen"), strict=True):
         for colour, (label, found) in zip(COLOURS, curves.items(), strict=False):
-            mean, error = mean_and_error(found[group])
+            mean, error = mean_and_error(found[group]["points"])
             panel.errorbar(
                 found["collaborators"],
                 100 * mean,
@@ -102,7 +102,7 @@ def errors_by_size(path: Path, sweeps: Mapping[str, dict], names: Sequence[str],
     panels = figure.subplots(1, len(sweeps), sharey=True)
     for panel, (variable, found) in zip(panels, sweeps.items(), strict=True):
         for name, colour in zip(names, (COLOURS[0], COLOURS[5], COLOURS[2]), strict=False):
-            mean, error = mean_and_error(found[name])
+            mean, error = mean_and_error(found[name]["points"])
             panel.errorbar(
                 found["values"], mean, yerr=error, fmt="o-", color=colour, label=name, markersize=4
             )

@@ -8,10 +8,11 @@ def percent(interval: dict) -> str:
     return f"{100 * interval['mean']:.2f} ({100 * interval['low']:.2f} to {100 * interval['high']:.2f})"
 
 
-def verdict_of_change(first: dict, last: dict) -> str:
-    if last["high"] < first["low"]:
+def verdict_of_change(found: dict) -> str:
+    """Whether a series ends above or below its start, seed by seed."""
+    if found["change"]["high"] < 0:
         return "falls"
-    return "rises" if last["low"] > first["high"] else "no change seen"
+    return "rises" if found["change"]["low"] > 0 else "no change seen"
 
 
 def fig2() -> str:
@@ -19,8 +20,8 @@ def fig2() -> str:
     rows = []
     for data, found in results["data"].items():
         for name in ("personalisation", "generalisation"):
-            first, last = found[name][0], found[name][-1]
-            rows.append([TITLES[data], name, shown(first, 3), shown(last, 3), verdict_of_change(first, last)])
+            points, change = found[name]["points"], verdict_of_change(found[name])
+            rows.append([TITLES[data], name, shown(points[0], 3), shown(points[-1], 3), change])
     optima = ", ".join(
         f"{TITLES[data]} {shown(found['loss_of_local_optima'], 3)}" for data, found in results["data"].items()
     )
@@ -45,8 +46,8 @@ def fig3() -> str:
         [
             f"p = {label}",
             group,
-            *(percent(one) for one in found[group]),
-            verdict_of_change(found[group][0], found[group][-1]),
+            *(percent(one) for one in found[group]["points"]),
+            verdict_of_change(found[group]),
         ]
         for label, found in curves.items()
         for group in ("seen", "unseen")
@@ -79,10 +80,12 @@ def fig4_rows() -> list[list[str]]:
     for variable, found in load("man_fig4")["sweeps"].items():
         ends = f"{found['values'][0]:g} to {found['values'][-1]:g}"
         for name in ("personalisation", "generalisation", "test loss"):
-            first, last = found[name][0], found[name][-1]
-            change, claim = verdict_of_change(first, last), CLAIMS[variable].get(name, "")
+            points = found[name]["points"]
+            change, claim = verdict_of_change(found[name]), CLAIMS[variable].get(name, "")
             agrees = "" if not claim else ("agrees" if change == claim else "does not agree")
-            rows.append([variable, ends, name, shown(first, 3), shown(last, 3), change, claim, agrees])
+            rows.append(
+                [variable, ends, name, shown(points[0], 3), shown(points[-1], 3), change, claim, agrees]
+            )
     return rows
 
 

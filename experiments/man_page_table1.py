@@ -38,7 +38,7 @@ def findings() -> str:
         lines += [accuracy_words(data, found), printed_words(data, found), comparison_words(data, found)]
     curves = load("man_fig2")["data"]
     for name in ("personalisation", "generalisation"):
-        changes = {data: verdict_of_change(found[name][0], found[name][-1]) for data, found in curves.items()}
+        changes = {data: verdict_of_change(found[name]) for data, found in curves.items()}
         words = ", ".join(f"{TITLES[data]} {change}" for data, change in changes.items())
         lines.append(f"- **Fig. 2**: the {name} error while MAN trains: {words}.")
     verdicts = [f"{row[0]}, {row[2]}: {row[-1]}" for row in fig4_rows() if row[-1]]
@@ -51,7 +51,7 @@ def accuracy_words(data: str, found: dict) -> str | None:
     if not found["paper_percent"]:
         return None
     words = []
-    for label in MAN_ROWS:
+    for label in filter(found["rows"].get, MAN_ROWS):
         met = reached(found, label)
         missed = [group for group in GROUPS if group not in met]
         text = f"{label}: at or above it for {', '.join(met) or 'none'}"

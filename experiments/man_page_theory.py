@@ -73,8 +73,8 @@ def _findings1(problems: dict) -> str:
         problem["regimes"]["larger"]["second_order"]["B"]["predicted_slope"] for problem in problems.values()
     ]
     larger_bound = " and ".join(f"{slope:.2f}" for slope in larger)
-    return f"""Ranges are of mean slopes over both problems, all learning rates and both meta-gradients; single slopes are
-of ridge with rates within the conditions (rho of the Hessian) and second-order meta-gradients.
+    return f"""Ranges are of mean slopes over both problems, all learning rates and both meta-gradients; single slopes
+are of ridge with rates within the conditions (rho of the Hessian) and second-order meta-gradients.
 
 - **1 / D is supported** in all three readings ({slopes("D", "adapted")}, {slopes("D", "fresh")},
   {slopes("D", "foundation")}).

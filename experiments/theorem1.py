@@ -1,6 +1,6 @@
 """MAN Theorem 1 put to the test: generalisation errors on ridge and logistic regression whose constants are known.
 
-    python experiments/theorem1.py [--seeds 5] [--out DIR]
+    lameta reproduce theorem1           # or python experiments/theorem1.py [--seeds 5] [--out DIR]
 
 Each variable of (8) is changed alone around a base point. Slopes in log-log coordinates, with intervals over seeds
 (each draws the agents and all data sets), are compared with the slope of (8) itself over the same grid. Three readings

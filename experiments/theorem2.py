@@ -1,6 +1,6 @@
 """MAN Theorem 2 put to the test: personalisation errors of one agent on convex problems whose constants are known.
 
-    python experiments/theorem2.py [--seeds 5] [--out DIR]
+    lameta reproduce theorem2           # or python experiments/theorem2.py [--seeds 5] [--out DIR]
 
 The two terms of (9) are taken apart: an agent that starts at its optimum (c_I = 0) has the noise term alone, one that
 follows exact gradients (sigma = 0) the initial deviation alone. `quadratic` has gradients with noise of exactly the

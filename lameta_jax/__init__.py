@@ -1,4 +1,4 @@
-"""lameta_jax: intent-aware composition of agentic networks (LAMeTA), in JAX.
+"""lameta_jax: intent-aware composition of agentic networks (LAMeTA) and meta-learned adaptation (MAN), in JAX.
 
 The names below are imported when they are first used, so that `import lameta_jax` costs nothing and the language
 models are needed only by those who use them.
@@ -37,6 +37,9 @@ _HOME = {
     "load_elam": "elam.shipped",
     "translate": "intents.translator",
     "weighted_dpo_loss": "distillation.losses",
+    "adapt": "meta.adaptation",
+    "meta_gradient": "meta.adaptation",
+    "make_federated": "meta.federated",
 }
 
 __all__ = ["__version__", *_HOME]

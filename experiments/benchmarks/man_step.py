@@ -26,13 +26,15 @@ from common import RESULTS, report, write_results
 from torch_man import TorchAgents
 
 from lameta_jax.meta.adaptation import adapt, meta_gradient
-from lameta_jax.meta.agents import over_agents
+from lameta_jax.meta.agents import AgentLoop, over_agents
 from lameta_jax.meta.classification import classifier
 from lameta_jax.meta.cnn import MNIST_CNN
+from lameta_jax.meta.convolution import Form
 
 AGENTS, STEPS, BATCH, RATE = 10, 30, 32, 0.01
 ROUNDS = 5
-LOOPS, FORMS = ("mapped", "vectorised", "unrolled"), ("patches", "xla")
+LOOPS: tuple[AgentLoop, ...] = ("mapped", "vectorised", "unrolled")
+FORMS: tuple[Form, ...] = ("patches", "xla")
 
 
 def main() -> None:
@@ -43,7 +45,7 @@ def main() -> None:
         "second-order step": compiled(second_order("patches", "mapped"), data),
         "FedAvg round": compiled(fedavg("patches", "mapped"), data),
     }
-    peers = TorchAgents(MNIST_CNN, initial(), tuple(map(np.asarray, data)), RATE)
+    peers = TorchAgents(MNIST_CNN, initial(), (np.asarray(data[0]), np.asarray(data[1])), RATE)
     found = {}
     for name, (call, compile_seconds) in ours.items():
         contenders = {"lameta_jax": call} | peers.contenders(name)
@@ -80,7 +82,7 @@ def initial() -> Any:
     return classifier(MNIST_CNN)[1](jax.random.key(0))
 
 
-def loss(form: str) -> Callable:
+def loss(form: Form) -> Callable:
     apply, _ = classifier(replace(MNIST_CNN, form=form))
 
     def cross_entropy(params, batch):
@@ -90,7 +92,7 @@ def loss(form: str) -> Callable:
     return cross_entropy
 
 
-def second_order(form: str, loop: str) -> Callable:
+def second_order(form: Form, loop: AgentLoop) -> Callable:
     """Mean over agents of the second-order meta-gradient; the outer batch is the first inner one."""
 
     def step(params, images, labels):
@@ -100,7 +102,7 @@ def second_order(form: str, loop: str) -> Callable:
     return step
 
 
-def fedavg(form: str, loop: str) -> Callable:
+def fedavg(form: Form, loop: AgentLoop) -> Callable:
     """Mean of the models of all agents after their steps."""
 
     def one_round(params, images, labels):
@@ -120,8 +122,8 @@ def compiled(work: Callable, data: tuple) -> tuple[Callable[[], Any], float]:
 
 def check_agreement(data: tuple) -> None:
     """Both libraries compute the same thing."""
-    short = tuple(leaf[:2, :3] for leaf in data)
-    peer = TorchAgents(MNIST_CNN, initial(), tuple(map(np.asarray, short)), RATE)
+    short = (data[0][:2, :3], data[1][:2, :3])
+    peer = TorchAgents(MNIST_CNN, initial(), (np.asarray(short[0]), np.asarray(short[1])), RATE)
     for name, work in (("second-order step", second_order), ("FedAvg round", fedavg)):
         mine = jax.jit(work("patches", "mapped"))(initial(), *short)
         for label, call in peer.contenders(name).items():
@@ -165,7 +167,9 @@ def memory() -> dict[str, int]:
     for steps in (5, 30):
         work = second_order("patches", "mapped")
         program = jax.jit(work).lower(initial(), *batches(steps)).compile()
-        found[str(steps)] = int(program.memory_analysis().temp_size_in_bytes)
+        analysis = program.memory_analysis()
+        assert analysis is not None, "this backend does not say what it reserves"
+        found[str(steps)] = int(analysis.temp_size_in_bytes)
     return found
 
 

@@ -114,7 +114,7 @@ def _overview() -> str:
         [
             "usage: lameta COMMAND [OPTIONS]",
             "",
-            "Intent-aware composition of agentic networks.",
+            "Intent-aware composition of agentic networks, and agents that adapt.",
             "",
             *lines,
             "",

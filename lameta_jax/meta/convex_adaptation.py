@@ -1,6 +1,7 @@
 """One agent that adapts for E steps of SGD on a convex problem: personalisation errors measured, for Theorem 2."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import jax
@@ -19,7 +20,7 @@ Gradient = Callable[[Key[Array, ""], Float[Array, " dims"]], Float[Array, " dims
 
 def only_agent(problem: ConvexProblem, agent: int = 0) -> ConvexProblem:
     """The problem of one of the agents, as all functions here want it."""
-    return problem.replace(targets=problem.targets[agent : agent + 1])
+    return replace(problem, targets=problem.targets[agent : agent + 1])
 
 
 def sampled_gradient(problem: ConvexProblem, batch_size: int) -> Gradient:

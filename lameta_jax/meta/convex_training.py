@@ -3,7 +3,7 @@
 Plain (5) and (6): no thresholds, and S of K agents drawn anew in every round.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import Literal, NamedTuple
@@ -115,7 +115,7 @@ def measure_generalisation(
     num_datasets, half = draws.turns.shape[0], config.num_samples // 2
     if num_datasets < 3 or config.num_samples % 2 or config.num_collaborators > config.num_agents:
         raise ValueError(f"{num_datasets} data sets do not fit {config}")
-    problem = problem.replace(targets=problem.targets[: config.num_agents])
+    problem = replace(problem, targets=problem.targets[: config.num_agents])
     inner, outer = (
         jax.tree.map(lambda leaf, part=part: leaf[:, : config.num_agents, part], draws.data)
         for part in (slice(half), slice(half, 2 * half))

@@ -1,7 +1,7 @@
 """Rounds of collaboration: some agents work from the shared model on their data, the controller takes the mean.
 
-MAN and its baselines differ in the work of an agent only (`man.py`, `baselines.py`). All are jitted once, and can be cut
-between any two rounds.
+MAN and its baselines differ in the work of an agent only (`man.py`, `baselines.py`). Any of them is jitted once, and
+can be cut between any two rounds.
 """
 
 from collections.abc import Callable

@@ -1,5 +1,6 @@
 """l2-regularised logistic regression of several agents, with exact population losses."""
 
+from dataclasses import replace
 from typing import no_type_check
 
 import flax.struct
@@ -75,7 +76,7 @@ class Logistic:
         """The agents' best models, by that many steps of Newton's method from a model that is too small."""
 
         def best(target):
-            alone = self.replace(targets=target[None])
+            alone = replace(self, targets=target[None])
 
             def step(_, model):
                 gradient = alone.population_gradient(model[None])[0]

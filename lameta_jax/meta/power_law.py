@@ -27,8 +27,8 @@ def slope_interval(
 def slope_verdict(slope: Interval, predicted: float, negligible: float = 0.05, near: float = 0.25) -> str:
     """What a measured slope says of the predicted one.
 
-    "supported": the interval holds it, or the mean is within `near` times it. "direction only": the same sign and another
-    size. "no dependence seen": the interval holds 0 or the mean is negligible. Where hardly any dependence is
+    "supported": the interval holds it, or the mean is within `near` times it. "direction only": the same sign and
+    another size. "no dependence seen": the interval holds 0 or the mean is negligible. Where hardly any dependence is
     predicted, not seeing one is support.
     """
     mean, low, high = (float(value) for value in slope)

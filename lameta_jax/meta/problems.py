@@ -111,5 +111,10 @@ def _train_test(parts: list[Rows], tuning: bool) -> tuple[list[Rows], list[Rows]
 
 
 def _group(training: list[Rows], test: list[Rows], rng: np.random.Generator) -> Group:
-    held = environments(training)
-    return Group(Agents(*halves(held, rng)), held, environments(test))
+    held, tested = (environments(parts, _capacity(parts)) for parts in (training, test))
+    return Group(Agents(*halves(held, rng)), held, tested)
+
+
+def _capacity(parts: list[Rows]) -> int:
+    """A power of 2, so that few seeds need a program of their own."""
+    return 1 << (max(map(len, parts)) - 1).bit_length()

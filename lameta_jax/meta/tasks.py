@@ -127,16 +127,22 @@ class Environments:
     size: Int[Array, " agents"]  # rows that the agent holds, >= 1
 
 
-def environments(parts: Sequence[Rows]) -> Environments:
+def environments(parts: Sequence[Rows], capacity: int | None = None) -> Environments:
     """The parts as arrays.
 
+    Args:
+      capacity: what the arrays have room for; by default the largest part. Equal ones let splits share a program.
+
     Raises:
-      ValueError: there are none, or one is empty.
+      ValueError: there are none, one is empty, or one is larger than the capacity.
     """
     sizes = [len(part) for part in parts]
     if not all(sizes) or not sizes:
         raise ValueError(f"parts with {sizes} rows: there must be some, and none without rows")
-    index = np.stack([np.resize(part, max(sizes)) for part in parts])  # np.resize repeats
+    capacity = max(sizes) if capacity is None else capacity
+    if max(sizes) > capacity:
+        raise ValueError(f"capacity = {capacity} must be at least {max(sizes)}, the rows of the largest part")
+    index = np.stack([np.resize(part, capacity) for part in parts])  # np.resize repeats
     return Environments(jnp.asarray(index, dtype=jnp.int32), jnp.asarray(sizes, dtype=jnp.int32))
 
 
@@ -155,8 +161,9 @@ def halves(held: Environments, rng: np.random.Generator) -> tuple[Environments, 
     lone = [agent for agent, part in enumerate(shuffled) if len(part) < 2]
     if lone:
         raise ValueError(f"agents {lone} have only one row, which cannot be halved")
-    inner = environments([part[: len(part) // 2] for part in shuffled])
-    outer = environments([part[len(part) // 2 :] for part in shuffled])
+    capacity = (held.index.shape[1] + 1) // 2
+    inner = environments([part[: len(part) // 2] for part in shuffled], capacity)
+    outer = environments([part[len(part) // 2 :] for part in shuffled], capacity)
     return inner, outer
 
 

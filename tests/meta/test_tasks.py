@@ -172,6 +172,11 @@ def test_environments_are_the_parts_padded_with_their_own_rows():
     assert held.size.tolist() == [3, 5, 2]
     assert held.index.tolist() == [[3, 1, 4, 3, 1], [5, 9, 2, 6, 8], [7, 0, 7, 0, 7]]
     assert [part.tolist() for part in rows_of(held)] == [part.tolist() for part in PARTS]
+    roomy = environments(PARTS, 8)
+    assert roomy.index.shape == (3, 8) and roomy.index[0].tolist() == [3, 1, 4, 3, 1, 4, 3, 1]
+    assert [part.tolist() for part in rows_of(roomy)] == [part.tolist() for part in PARTS]
+    with pytest.raises(ValueError, match="capacity = 4 must be at least 5"):
+        environments(PARTS, 4)
 
 
 @pytest.mark.parametrize("parts", [[], [np.arange(2), np.arange(0)]])
