@@ -76,21 +76,23 @@ def accuracy_by_collaborators(path: Path, curves: Mapping[str, dict], title: str
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for panel, group in zip(panels, ("seen", "unseen"), strict=True):
-        for colour, (label, found) in zip(COLOURS, curves.items(), strict=False):
+        for place, (colour, (label, found)) in enumerate(zip(COLOURS, curves.items(), strict=False)):
             mean, error = mean_and_error(found[group]["points"])
+            counts = np.array(found["collaborators"]) + 0.12 * (place - 1)  # so that bars lie side by side
             panel.errorbar(
-                found["collaborators"],
+                counts,
                 100 * mean,
                 yerr=100 * error,
                 fmt="o-",
                 color=colour,
                 label=f"p = {label}",
+                markersize=5,
             )
         panel.set_title(f"{group} environments")
         panel.set_xlabel("agents per round (S of 10)")
         panel.grid(axis="y")
     panels[0].set_ylabel("mean accuracy (%)")
-    panels[1].legend()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(curves))
     figure.suptitle(title, **SUPTITLE)
     save(figure, path)
 

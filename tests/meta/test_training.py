@@ -1,5 +1,7 @@
 """Problems, training and testing of agents, on the digits; MNIST and Widar3.0 where they are at hand."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,6 @@ import pytest
 
 from lameta_jax.meta.agents import Batch
 from lameta_jax.meta.classification import classification_loss, classifier, evaluate_group, images_of
-from lameta_jax.meta.datasets import Samples
 from lameta_jax.meta.federated import Rates
 from lameta_jax.meta.problems import MINIMUM, ProblemConfig, make_problem
 from lameta_jax.meta.tasks import rows_of
@@ -73,38 +74,36 @@ def test_skew_follows_the_concentration():
     assert shares(0.1) > shares(0.5) > shares(1000.0) and shares(1000.0) < 0.2
 
 
-def test_the_loss_and_the_accuracy_are_those_of_plain_numpy(problem):
+@pytest.fixture(scope="module")
+def all_logits(problem):
+    """Logits of every sample, with the parameters that they are of."""
     apply, init = classifier(problem.cnn)
     params = init(jax.random.key(0))
+    return np.asarray(jax.jit(lambda: apply(params, images_of(problem.samples)))()), params
+
+
+def test_the_loss_and_the_accuracy_are_those_of_plain_numpy(problem, all_logits):
+    (logits, params), labels = all_logits, np.asarray(problem.samples.labels)
+    entropy = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]
+    evaluate = jax.jit(partial(evaluate_group, training_loss=True), static_argnums=(0, 1))
+    apply, _ = classifier(problem.cnn)
     for group in (problem.seen, problem.unseen):
-        found = evaluate_group(
-            apply, 0, params, group, problem.samples, jax.random.key(0), 0.0, training_loss=True
+        found = evaluate(apply, 0, params, group, problem.samples, jax.random.key(0), 0.0)
+        for held, loss in ((group.held, found.training_loss), (group.test, found.test_loss)):
+            np.testing.assert_allclose(loss, [entropy[rows].mean() for rows in rows_of(held)], rtol=1e-5)
+        hits = logits.argmax(axis=1) == labels
+        np.testing.assert_allclose(
+            found.accuracy, [hits[rows].mean() for rows in rows_of(group.test)], rtol=1e-6
         )
-        pairs = ((group.held, found.training_loss), (group.test, found.test_loss))
-        for agent in range(group.test.size.shape[0]):
-            for held, loss in pairs:
-                logits, labels = plain(apply, params, problem, rows_of(held)[agent])
-                chosen = logits[np.arange(len(labels)), labels]
-                expected = np.mean(np.log(np.exp(logits).sum(axis=1)) - chosen)
-                np.testing.assert_allclose(loss[agent], expected, rtol=1e-5)
-            logits, labels = plain(apply, params, problem, rows_of(group.test)[agent])
-            np.testing.assert_allclose(
-                found.accuracy[agent], np.mean(logits.argmax(axis=1) == labels), rtol=1e-6
-            )
 
 
-def plain(apply, params, problem, rows):
-    chosen = Samples(*(np.asarray(leaf)[rows] for leaf in problem.samples))
-    return np.asarray(apply(params, images_of(chosen))), chosen.labels
-
-
-def test_the_training_loss_is_the_mean_cross_entropy(problem):
-    apply, init = classifier(problem.cnn)
-    params, rows = init(jax.random.key(0)), np.arange(12)
+def test_the_training_loss_is_the_mean_cross_entropy(problem, all_logits):
+    (logits, params), rows = all_logits, np.arange(12)
+    apply, _ = classifier(problem.cnn)
     chosen = jax.tree.map(lambda leaf: leaf[rows], problem.samples)
     found = classification_loss(apply)(params, Batch(chosen, jax.random.key(0)))
-    logits, labels = plain(apply, params, problem, rows)
-    expected = optax.softmax_cross_entropy(jnp.asarray(logits), jax.nn.one_hot(labels, 10)).mean()
+    wanted = jax.nn.one_hot(chosen.labels, 10)
+    expected = optax.softmax_cross_entropy(jnp.asarray(logits[rows]), wanted).mean()
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
