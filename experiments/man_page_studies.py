@@ -59,7 +59,13 @@ def fig3() -> str:
             f"{TITLES[results['data']]}, {results['rounds']} rounds; mean accuracy over agents in percent by S of 10. "
             "The paper: accuracy always improves with S, most for moderately different environments.",
             table(
-                ["environments", "agents", *(f"S = {count}" for count in counts), f"1 to {counts[-1]}"], rows
+                [
+                    "environments",
+                    "agents",
+                    *(f"S = {count}" for count in counts),
+                    f"{counts[0]} to {counts[-1]}",
+                ],
+                rows,
             ),
             f"Made by {made_by(results)}.",
         ]
@@ -97,7 +103,8 @@ def fig4() -> str:
             "## Fig. 4: what trades one error for the other",
             "![Fig. 4](results/man_fig4.png)",
             f"{TITLES[results['data']]}, {results['rounds']} rounds. E and beta are varied in training and before the "
-            "test alike. Errors at the smallest and at the largest value:",
+            "test alike, so with few steps the meta-model itself is trained less. Errors at the smallest and at the "
+            "largest value:",
             table(head, fig4_rows()),
             f"Made by {made_by(results)}.",
         ]

@@ -43,7 +43,35 @@ def findings() -> str:
         lines.append(f"- **Fig. 2**: the {name} error while MAN trains: {words}.")
     verdicts = [f"{row[0]}, {row[2]}: {row[-1]}" for row in fig4_rows() if row[-1]]
     lines.append(f"- **Fig. 4**, the trade-off ({TITLES[load('man_fig4')['data']]}): {'; '.join(verdicts)}.")
+    lines += [theorem1_words(), theorem2_words()]
     return "\n".join(line for line in lines if line is not None)
+
+
+def theorem1_words() -> str:
+    """By variable of (8), what the adapted models on fresh data, which its proof bounds, say of it."""
+    parts = []
+    for name, problem in load("theorem1")["problems"].items():
+        variables = problem["regimes"]["units"]["second_order"]
+        verdicts = {variable: found["readings"]["fresh"]["verdict"] for variable, found in variables.items()}
+        groups: dict[str, list[str]] = {}
+        for variable, words in verdicts.items():
+            groups.setdefault(words.partition(":")[0], []).append(variable)
+        found = "; ".join(f"{words} for {', '.join(group)}" for words, group in groups.items())
+        parts.append(f"{name}: {found}")
+    return (
+        "- **Theorem 1** on problems with known constants, rates within its conditions: how the error of models that "
+        f"adapted on fresh data depends on each variable: {'. '.join(parts)}. (8) is an upper bound, so less "
+        "dependence does not refute it."
+    )
+
+
+def theorem2_words() -> str:
+    return (
+        "- **Theorem 2**: the noise term falls as 1 / E and the error grows as c_I^2, as (9) says; but with the "
+        "printed rate 2 / (mu (E + 1)), the same in all steps, the initial deviation does not vanish as E grows, so "
+        "that no hidden constant makes (9) hold for all E; and with fewer steps than about L / mu, adaptation makes "
+        "the model worse."
+    )
 
 
 def accuracy_words(data: str, found: dict) -> str | None:

@@ -84,8 +84,10 @@ def generalisation_bound(
         jnp.asarray(gradient_bound) ** 2 * batch_share * num_collaborators / (num_agents * num_samples)
     )
     # As a difference of powers this loses all digits while few rounds have been played.
-    progress = -jnp.expm1(jnp.asarray(num_steps) * num_rounds * jnp.log1p(-meta_rate * contraction))
-    return constant * stability * progress
+    progress = -jnp.expm1(
+        jnp.asarray(num_steps) * num_rounds * jnp.log1p(-jnp.asarray(meta_rate) * contraction)
+    )
+    return jnp.asarray(constant) * stability * progress
 
 
 def max_inner_rate(
@@ -150,7 +152,10 @@ def personalisation_bound(
     """
     noise = jnp.asarray(gradient_variance) / (jnp.asarray(strong_convexity) * num_steps)
     remains = (1 - jnp.asarray(strong_convexity) / smoothness) ** jnp.asarray(num_steps)
-    return noise_constant * noise + distance_constant * (jnp.asarray(smoothness) * distance) ** 2 * remains
+    return (
+        jnp.asarray(noise_constant) * noise
+        + jnp.asarray(distance_constant) * (jnp.asarray(smoothness) * distance) ** 2 * remains
+    )
 
 
 def derived_personalisation_bound(
