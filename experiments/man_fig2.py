@@ -18,6 +18,8 @@ from man_study import PRESETS, local_optima, run_of, trained, tuned_rates, two_e
 
 from lameta_jax.meta.problems import DataName, ProblemConfig
 
+POINTS = 5  # from the first report to the end
+
 
 def main() -> None:
     options = arguments("man_fig2", 5, __doc__, runs="man", presets=tuple(PRESETS))
@@ -31,23 +33,22 @@ def main() -> None:
 
 
 def curves(data: DataName, rounds: int, seeds: list[int], folder: Path) -> dict:
-    """Both errors after every report of MAN's training."""
+    """Both errors at some points of MAN's training."""
     rates, test_rate = tuned_rates(data, "man", "adapted")
-    rows, optima = [], []
+    rows, optima, done = [], [], []
     for seed in seeds:
         run = run_of(ProblemConfig(data=data), "man", rounds, rates, seed)
         snapshots, optimum = trained(run, folder)[0].snapshots, local_optima(data, rounds, seed, folder)
         count = jax.tree.leaves(snapshots)[0].shape[0]
-        models = [jax.tree.map(lambda leaf, place=place: leaf[place], snapshots) for place in range(count)]
+        places = np.unique(np.linspace(0, count - 1, POINTS).round().astype(int))
+        done = [min((int(place) + 1) * run.training.rounds_per_report, rounds) for place in places]
+        models = [jax.tree.map(lambda leaf, place=place: leaf[place], snapshots) for place in places]
         rows.append([two_errors(run, model, test_rate, optimum) for model in models])
         optima.append(float(np.mean(optimum)))
     names = ("personalisation", "generalisation")
-    step = run.training.rounds_per_report
-    return {
-        "rounds": [min((place + 1) * step, rounds) for place in range(count)],
-        "test_rate": test_rate,
-        "loss_of_local_optima": interval(optima),
-    } | {name: series([[point[name] for point in row] for row in rows]) for name in names}
+    return {"rounds": done, "test_rate": test_rate, "loss_of_local_optima": interval(optima)} | {
+        name: series([[point[name] for point in row] for row in rows]) for name in names
+    }
 
 
 if __name__ == "__main__":

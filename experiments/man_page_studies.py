@@ -134,7 +134,7 @@ def benchmark() -> str:
             "## What a step costs",
             "Ten agents, the MNIST network, E = 30, batches of 32; contenders take turns, medians:",
             table(["", "this package", "compiling", "fastest in PyTorch", "its time", "times as fast"], rows),
-            "Forms of the convolution and of the loop over agents, ten steps. Convolutions are matrix products of "
+            "Forms of the convolution and of the loop over agents, six steps. Convolutions are matrix products of "
             "patches with samples last, agents one after the other in a compiled loop (`mapped`):",
             table(["", *results["forms"]], forms),
             f"Memory of the second-order step beside arguments and results: {five / 1e6:.1f} MB for E = 5, "

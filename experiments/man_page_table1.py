@@ -74,6 +74,23 @@ def theorem2_words() -> str:
     )
 
 
+def readme_table() -> str:
+    """The table of README.md: mean accuracy over agents in percent, of those that train and of those that join."""
+    data = load("table1")["data"]
+    rows = [
+        [label]
+        + [
+            percent(found["rows"][label][f"{group} (mean)"])
+            if f"{group} (mean)" in found["rows"][label]
+            else ""
+            for found in data.values()
+            for group in ("seen", "unseen")
+        ]
+        for label in (*OTHERS, "MAN")
+    ]
+    return table(["", *(f"{TITLES[name]}, {group}" for name in data for group in ("seen", "unseen"))], rows)
+
+
 def accuracy_words(data: str, found: dict) -> str | None:
     """Which of the paper's accuracies MAN reaches."""
     if not found["paper_percent"]:

@@ -32,6 +32,7 @@ def test_the_page_is_that_of_the_results(monkeypatch):
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     assert (EXPERIMENTS / "man.md").read_text() == script.page()
+    assert sys.modules["man_page_table1"].readme_table() in (EXPERIMENTS.parent / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,9 @@ def test_seeds(name):
 
 
 def test_tuning_and_results_share_no_seed():
-    tuned = {seed for name in ("man_tuning", "man_tuning_quick") for seed in results(name)["made_by"]["seeds"]}
+    tuned = {
+        seed for name in ("man_tuning", "man_tuning_quick") for seed in results(name)["made_by"]["seeds"]
+    }
     assert not tuned & set(results("table1")["made_by"]["seeds"])
 
 

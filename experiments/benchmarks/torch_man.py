@@ -11,7 +11,6 @@ from torch.func import functional_call, grad, vmap
 from lameta_jax.functional import named_leaves
 from lameta_jax.meta.cnn import CNNConfig
 
-THREADS = (1, torch.get_num_threads())
 # Name here, name of a parameter there, and the order of its axes there.
 TABLE = {
     "0.weight": ("first.kernel", (3, 2, 0, 1)),
@@ -56,18 +55,13 @@ class TorchAgents:
 
     def contenders(self, name: str) -> dict[str, Callable[[], dict]]:
         """Calls by label."""
-        works = {
+        return {
             "second-order step": {
                 "torch.func, agent by agent": self.in_turn,
                 "torch.func, vmap": self.at_once,
             },
             "FedAvg round": {"PyTorch loop": self.fedavg},
         }[name]
-        return {
-            f"{label}, {threads} threads": lambda work=work, threads=threads: self._with(threads, work)
-            for label, work in works.items()
-            for threads in dict.fromkeys(THREADS)
-        }
 
     @staticmethod
     def flat(params: Any) -> dict[str, np.ndarray]:
@@ -80,10 +74,6 @@ class TorchAgents:
             there: np.transpose(found[name].detach().numpy(), np.argsort(axes))
             for name, (there, axes) in TABLE.items()
         }
-
-    def _with(self, threads: int, work: Callable[[], dict]) -> dict:
-        torch.set_num_threads(threads)
-        return work()
 
     def _loss(self, params: dict, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return nn.functional.cross_entropy(functional_call(self.network, params, (images,)), labels)

@@ -51,9 +51,9 @@ class MetaConfig:
     """where to write the initialisation (.safetensors); a file that is there is replaced at the very end"""
     preset: Literal["quick", "mnist", "widar", "paper-mnist", "paper-widar"] = "quick"
     """quick: handwritten digits, minutes; mnist, widar: rates that were tuned, fewer rounds; paper-…: as printed"""
-    method: Literal[
-        "man", "man-steps", "man-round", "man-first-order", "per-fedavg", "reptile", "fedavg"
-    ] = "man"
+    method: Literal["man", "man-steps", "man-round", "man-first-order", "per-fedavg", "reptile", "fedavg"] = (
+        "man"
+    )
     """man updates the meta-model after every step of adaptation (man-steps: twice as often), man-round and
     man-first-order once per round"""
     rounds: int | None = None  # T; not given: the preset's

@@ -79,7 +79,7 @@ def test_meta_gradients_of_a_quadratic(steps):
         np.testing.assert_allclose(found, expected, rtol=1e-11, err_msg=order)
 
 
-@pytest.mark.parametrize("steps", [1, 5, 30])
+@pytest.mark.parametrize("steps", [1, 5, pytest.param(30, marks=pytest.mark.slow)])
 def test_second_order_meta_gradients_equal_finite_differences(steps):
     params, inner, outer = network_case(steps)
     flat, unravel = ravel_pytree(params)

@@ -60,7 +60,12 @@ def test_ties_share_the_gradient():
     np.testing.assert_allclose(grads, np.full((1, 2, 2, 1), 0.25))
 
 
-@pytest.mark.parametrize("config", [DIGITS_CNN, MNIST_CNN, WIDAR_CNN])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "config", [DIGITS_CNN, pytest.param(MNIST_CNN, marks=SLOW), pytest.param(WIDAR_CNN, marks=SLOW)]
+)
 def test_the_network_is_the_one_that_torch_builds(config):
     torch = pytest.importorskip("torch")
     apply, init = classifier(config)
