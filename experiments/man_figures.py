@@ -43,7 +43,7 @@ def accuracy_bars(path: Path, tables: Mapping[str, dict], paper: Mapping[str, di
             panel.grid(axis="x")
     for panel in panels[-1]:
         panel.set_xlabel("accuracy (%)")
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*panels[0, -1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.suptitle("Table I: worst and best agent, mean over seeds with 95% intervals", **SUPTITLE)
     save(figure, path)
 

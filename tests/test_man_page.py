@@ -49,6 +49,22 @@ def test_tuning_and_results_share_no_seed():
     assert not tuned & set(results("table1")["made_by"]["seeds"])
 
 
+@pytest.mark.parametrize("data", ["digits", "mnist", "widar"])
+def test_man_is_above_local_training_and_not_above_fine_tuned_fedavg(data):
+    found = results("table1")["data"][data]["man_minus"]
+    assert found["local training"]["seen (mean)"]["low"] > 0
+    for group in ("seen (mean)", "unseen (mean)"):
+        assert found["FedAvg, fine-tuned"][group]["low"] < 0
+        if data != "digits":
+            assert found["FedAvg, fine-tuned"][group]["high"] < 0
+
+
+def test_one_update_per_round_at_the_printed_rates_learns_little():
+    found = results("table1")["data"]["digits"]
+    assert found["printed_long"]["rounds"] == 1000
+    assert found["printed_long"]["row"]["seen (mean)"]["high"] < found["rows"]["MAN"]["seen (mean)"]["low"]
+
+
 @pytest.mark.parametrize("variable", ["steps E", "step size beta"])
 def test_more_adaptation_trades_one_error_for_the_other(variable):
     found = results("man_fig4")["sweeps"][variable]
