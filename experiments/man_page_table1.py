@@ -39,7 +39,8 @@ WHY = (
     "compares with FedAvg that is not fine-tuned, and its FedAvg on MNIST is weaker than a tuned one. Tried: an update "
     "per step and one per round, first and second order, twice the gradients (digits), three rates each. Not tried for "
     "want of a GPU: the paper's number of rounds, `lameta reproduce table1 --preset paper` in one command. For "
-    "Widar3.0 the paper does not say what an environment is; here it is a user in a room, with 600 samples to learn from."
+    "Widar3.0 the paper does not say what an environment is; here it is a user in a room, with 600 samples to learn "
+    "from."
 )
 
 
