@@ -63,7 +63,6 @@ def errors_while_training(path: Path, curves: Mapping[str, dict]) -> None:
         panel.axhline(0, color=FAINT, linewidth=0.8)
         panel.set_title(TITLES[data])
         panel.set_xlabel("round")
-        panel.set_yscale("symlog", linthresh=0.01)
         panel.legend(fontsize=8)
     figure.axes[0].set_ylabel("error (loss)")
     figure.suptitle("Fig. 2: errors while MAN trains; bands are 95% intervals over seeds", **SUPTITLE)

@@ -31,7 +31,8 @@ def fig2() -> str:
             "![Fig. 2](results/man_fig2.png)",
             table(["data", "error", "after the first report", "at the end", "change"], rows),
             "Personalisation error is the loss on an agent's own samples less that of its local optimum (2), "
-            "generalisation error the loss on test samples less that on its own (1), both after adaptation. Loss of "
+            "generalisation error the loss on test samples less that on its own (1), both after adaptation. The paper "
+            "has both converge; in these fewer rounds they are still moving. Loss of "
             f"the models that stand for local optima: {optima}.",
             f"Made by {made_by(results)}.",
         ]
