@@ -45,9 +45,11 @@ def test_commands_print_what_the_readme_shows(command, output, folder, capsys):
 
 
 def test_python_prints_what_the_readme_shows(folder, capsys):
-    [code], [output] = blocks("python"), blocks("text")
-    exec(compile(code, "README.md", "exec"), {})
-    assert capsys.readouterr().out == output
+    codes, outputs = blocks("python"), blocks("text")
+    assert len(codes) == len(outputs) == 2
+    for code, output in zip(codes, outputs, strict=True):
+        exec(compile(code, "README.md", "exec"), {})
+        assert capsys.readouterr().out == output
 
 
 def test_code_that_needs_a_server_runs_against_a_recorded_one(folder, monkeypatch):
