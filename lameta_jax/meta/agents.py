@@ -59,8 +59,8 @@ def over_agents(loop: AgentLoop, work: Callable[..., Any], *arguments: PyTree) -
 
     Args:
       loop: "vectorised" does agents at once, "mapped" one after the other in one compiled loop, "unrolled" compiles
-        the work of each agent apart. "auto" is what experiments/benchmarks/man_step.py found to be fastest: mapped on
-        a CPU, whose caches hold one agent's activations and not ten's; vectorised elsewhere.
+        the work of each agent apart. "auto": mapped on a CPU, where that was fastest for second-order steps
+        (experiments/benchmarks/man_step.py); vectorised elsewhere, which has not been measured.
     """
     if loop == "auto":
         loop = "mapped" if jax.default_backend() == "cpu" else "vectorised"
