@@ -10,9 +10,8 @@ agent's own samples less that of its local optimum, for which stands its model b
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
-from common import arguments, finish, interval, series
+from common import arguments, finish, interval, members, series
 from man_figures import errors_while_training
 from man_study import PRESETS, local_optima, run_of, trained, tuned_rates, two_errors
 
@@ -39,12 +38,11 @@ def curves(data: DataName, rounds: int, seeds: list[int], folder: Path) -> dict:
     for seed in seeds:
         run = run_of(ProblemConfig(data=data), "man", rounds, rates, seed)
         snapshots, optimum = trained(run, folder)[0].snapshots, local_optima(data, rounds, seed, folder)
-        count = jax.tree.leaves(snapshots)[0].shape[0]
-        places = np.unique(np.linspace(0, count - 1, POINTS).round().astype(int))
+        models = members(snapshots)
+        places = np.unique(np.linspace(0, len(models) - 1, POINTS).round().astype(int))
         done = [min((int(place) + 1) * run.training.rounds_per_report, rounds) for place in places]
-        models = [jax.tree.map(lambda leaf, place=place: leaf[place], snapshots) for place in places]
-        rows.append([two_errors(run, model, test_rate, optimum) for model in models])
-        optima.append(float(np.mean(optimum)))
+        rows.append([two_errors(run, models[place], test_rate, optimum) for place in places])
+        optima.append(float(optimum.mean()))
     names = ("personalisation", "generalisation")
     return {"rounds": done, "test_rate": test_rate, "loss_of_local_optima": interval(optima)} | {
         name: series([[point[name] for point in row] for row in rows]) for name in names

@@ -9,6 +9,7 @@ from man_page_joining import joining
 from man_page_studies import benchmark, fig2, fig3, fig4
 from man_page_table1 import findings, table1
 from man_page_theory import theorem1, theorem2
+from pages import joined
 
 PAGE = Path(__file__).parent / "man.md"
 
@@ -22,7 +23,7 @@ def page() -> str:
         "methods."
     )
     sections = (findings, table1, fig2, fig3, fig4, theorem1, theorem2, joining, benchmark)
-    return "\n\n".join([head, *(section() for section in sections)]) + "\n"
+    return joined(head, sections)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import numpy as np
 from common import RESULTS, report
 
 from lameta_jax.functional import Params
+from lameta_jax.meta.classification import Errors
 from lameta_jax.meta.errors import generalisation_error, personalisation_error
 from lameta_jax.meta.federated import Federated, Rates
 from lameta_jax.meta.problems import DataName, Problem, ProblemConfig, make_problem
@@ -131,34 +132,31 @@ def trained(run: Run, folder: Path) -> tuple[Trained, float]:
     return unpacked(Trained(params, params, np.zeros(0)), kept["trained"]), float(kept["seconds"])
 
 
-def local_optima(data: DataName, rounds: int, seed: int, folder: Path) -> np.ndarray:
+def local_optima(data: DataName, rounds: int, seed: int, folder: Path) -> jax.Array:
     """Loss of each seen agent's local optimum on all that the agent holds: that of local training."""
     rates, _ = tuned_rates(data, "local", "as it is")
     run = run_of(ProblemConfig(data=data), "local", rounds, rates, seed)
-    params = trained(run, folder)[0].params
-    groups = outcome(problem_of(run.problem, seed), run.training, params, jax.random.key(seed), 0.0, 0, True)
-    return np.asarray(groups["seen"].training_loss)
+    return jnp.asarray(seen_errors(run, trained(run, folder)[0].params, 0.0, 0).training_loss)
 
 
-def two_errors(run: Run, params: Params, test_rate: float, optimum: np.ndarray) -> dict[str, float]:
-    """(1) and (2) of the seen agents after adaptation, with the losses that they are made of."""
+def seen_errors(run: Run, params: Params, test_rate: float, steps: int) -> Errors:
+    """Losses of the seen agents, on their own samples too, after these steps of adaptation."""
     seed = run.training.seed
-    groups = outcome(
-        problem_of(run.problem, seed),
-        run.training,
-        params,
-        jax.random.key(seed),
-        test_rate,
-        run.training.steps,
-        True,
-    )
-    training, test = (np.asarray(of) for of in (groups["seen"].training_loss, groups["seen"].test_loss))
-    return {
-        "personalisation": float(np.mean(personalisation_error(jnp.asarray(training), jnp.asarray(optimum)))),
-        "generalisation": float(generalisation_error(jnp.asarray(test), jnp.asarray(training))),
-        "test loss": float(np.mean(test)),
-        "accuracy": float(np.mean(np.asarray(groups["seen"].accuracy))),
+    problem, key = problem_of(run.problem, seed), jax.random.key(seed)
+    return outcome(problem, run.training, params, key, test_rate, steps, True, ("seen",))["seen"]
+
+
+def two_errors(run: Run, params: Params, test_rate: float, optimum: jax.Array) -> dict[str, float]:
+    """(1) and (2) of the seen agents after adaptation, with the losses that they are made of."""
+    found = seen_errors(run, params, test_rate, run.training.steps)
+    own_loss = jnp.asarray(found.training_loss)
+    means = {
+        "personalisation": personalisation_error(own_loss, optimum),
+        "generalisation": generalisation_error(found.test_loss, own_loss),
+        "test loss": found.test_loss,
+        "accuracy": found.accuracy,
     }
+    return {name: float(values.mean()) for name, values in means.items()}
 
 
 def sweep_rounds(preset: str) -> tuple[DataName, int]:

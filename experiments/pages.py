@@ -1,6 +1,7 @@
 """What the pages of findings are written with: results files, tables, intervals in words."""
 
 import json
+from collections.abc import Callable, Sequence
 
 from common import RESULTS
 
@@ -19,6 +20,11 @@ def made_by(results: dict) -> str:
 
 def shown(interval: dict, digits: int = 4) -> str:
     return f"{interval['mean']:.{digits}f} ({interval['low']:.{digits}f} to {interval['high']:.{digits}f})"
+
+
+def joined(head: str, sections: Sequence[Callable[[], str]]) -> str:
+    """A page: what it is, then its sections."""
+    return "\n\n".join([head, *(section() for section in sections)]) + "\n"
 
 
 def verdict(interval: dict) -> str:

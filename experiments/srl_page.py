@@ -5,7 +5,7 @@ python experiments/srl_page.py
 
 from pathlib import Path
 
-from pages import load, shown
+from pages import joined, load, shown
 from srl_page_figures import fig8, fig9, fig10, fig11
 from srl_page_studies import ablations, changing_network, generalist, time
 
@@ -104,7 +104,7 @@ def page() -> str:
         "exact search gives a user told what he wants (the optimum). Intervals are 95%, over the seeds of the policies."
     )
     sections = (findings, fig8, fig9, fig10, fig11, ablations, generalist, changing_network, time)
-    return "\n\n".join([head, *(section() for section in sections)]) + "\n"
+    return joined(head, sections)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def table(data: DataName, rounds: int, labels: list[str], seeds: list[int], fold
 
 def rates_row(data: DataName, method: str, test: str) -> dict[str, float]:
     """The rates of a row."""
-    rates, test_rate = printed_rates() if test == "printed" else tuned_rates(data, method, test)
+    rates, test_rate = rates_for(data, method, test)
     names = {
         "training": rates.meta,
         "adaptation": rates.adaptation,
@@ -114,14 +114,16 @@ def rates_row(data: DataName, method: str, test: str) -> dict[str, float]:
     return {name: float(value) for name, value in names.items()}
 
 
-def printed_rates() -> tuple[Rates, float]:
-    """Those of the paper's experiments, and of the adaptation before the test."""
-    return PAPER_RATES, float(PAPER_RATES.adaptation)
+def rates_for(data: DataName, method: str, test: str) -> tuple[Rates, float]:
+    """The rates of a training, and that of the adaptation before the test: the paper's, or the tuned ones."""
+    if test == "printed":
+        return PAPER_RATES, float(PAPER_RATES.adaptation)
+    return tuned_rates(data, method, test)
 
 
 def row(data: DataName, rounds: int, method: str, test: str, seed: int, folder: Path) -> tuple[dict, float]:
     """Accuracies of one training, by group of agents, and its seconds."""
-    rates, test_rate = printed_rates() if test == "printed" else tuned_rates(data, method, test)
+    rates, test_rate = rates_for(data, method, test)
     run = run_of(ProblemConfig(data=data), method, rounds, rates, seed)
     found, seconds = trained(run, folder)
     steps = STEPS if test_rate else 0

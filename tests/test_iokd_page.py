@@ -1,13 +1,10 @@
 """The page on intent understanding says what the results files say."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import pytest
+from reference.pages import EXPERIMENTS, load_page
 
-EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SIZES, APPLICATIONS = ("small", "large"), ("multimedia", "qa")
 
 
@@ -17,11 +14,7 @@ def fig6():
 
 
 def test_the_page_is_that_of_the_results(monkeypatch):
-    monkeypatch.syspath_prepend(str(EXPERIMENTS))
-    monkeypatch.delitem(sys.modules, "common", raising=False)
-    spec = importlib.util.spec_from_file_location("iokd_page", EXPERIMENTS / "iokd_page.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_page("iokd_page", monkeypatch)
     assert (EXPERIMENTS / "iokd.md").read_text() == script.page()
 
 

@@ -1,23 +1,10 @@
 """The page on meta-learned adaptation says what the results files say."""
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import pytest
-
-EXPERIMENTS = Path(__file__).parents[1] / "experiments"
-MODULES = (
-    "common",
-    "figures",
-    "man_page_joining",
-    "man_page_studies",
-    "man_page_table1",
-    "man_page_theory",
-    "man_study",
-    "pages",
-)
+from reference.pages import EXPERIMENTS, load_page
 
 
 def results(name):
@@ -25,12 +12,7 @@ def results(name):
 
 
 def test_the_page_is_that_of_the_results(monkeypatch):
-    monkeypatch.syspath_prepend(str(EXPERIMENTS))
-    for module in MODULES:
-        monkeypatch.delitem(sys.modules, module, raising=False)
-    spec = importlib.util.spec_from_file_location("man_page", EXPERIMENTS / "man_page.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_page("man_page", monkeypatch)
     assert (EXPERIMENTS / "man.md").read_text() == script.page()
     assert sys.modules["man_page_table1"].readme_table() in (EXPERIMENTS.parent / "README.md").read_text()
 

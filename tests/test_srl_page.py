@@ -1,16 +1,12 @@
 """The page on composing chains says what the results files say."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import pytest
+from reference.pages import EXPERIMENTS, load_page
 
-EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 APPLICATIONS = ("multimedia", "qa")
 HELD_OUT, NOMINAL = "held-out slots", "nominal network"
-MODULES = ("common", "pages", "srl_page_figures", "srl_page_studies")
 
 
 def results(name):
@@ -23,12 +19,7 @@ def fig8(request):
 
 
 def test_the_page_is_that_of_the_results(monkeypatch):
-    monkeypatch.syspath_prepend(str(EXPERIMENTS))
-    for module in MODULES:
-        monkeypatch.delitem(sys.modules, module, raising=False)
-    spec = importlib.util.spec_from_file_location("srl_page", EXPERIMENTS / "srl_page.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_page("srl_page", monkeypatch)
     assert (EXPERIMENTS / "srl.md").read_text() == script.page()
 
 

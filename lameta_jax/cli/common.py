@@ -85,6 +85,20 @@ def refusing(*errors: type[Exception]) -> Iterator[None]:
         raise BadInputError(str(error)) from error
 
 
+def check_counts(config: Any, *names: str) -> None:
+    """Refuses options that are below 1; None is not given."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise BadInputError(f"--{name.replace('_', '-')}: {value} must be at least 1")
+
+
+def check_output(option: str, path: str) -> None:
+    """Refuses a place where no file can be written, before the work that the file is of."""
+    if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or "."):
+        raise BadInputError(f"{option}: {path} must be a file in a folder that exists")
+
+
 def check_seed(seed: int) -> None:
     """Refuses a seed that random keys do not take."""
     if not 0 <= seed <= MAX_SEED:

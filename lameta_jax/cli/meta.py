@@ -11,7 +11,16 @@ import numpy as np
 import tyro
 
 from lameta_jax import __version__
-from lameta_jax.cli.common import BadInputError, check_seed, refusing, say, write_json, write_table
+from lameta_jax.cli.common import (
+    BadInputError,
+    check_counts,
+    check_output,
+    check_seed,
+    refusing,
+    say,
+    write_json,
+    write_table,
+)
 from lameta_jax.meta.classification import Errors
 from lameta_jax.meta.datasets import DatasetError
 from lameta_jax.meta.federated import Rates
@@ -98,10 +107,7 @@ def meta(config: MetaConfig) -> None:
 
 def _plan(config: MetaConfig) -> tuple[ProblemConfig, TrainingConfig]:
     preset = PRESETS[config.preset]
-    for name in ("rounds", "steps", "collaborators", "rounds_per_report"):
-        value = getattr(config, name)
-        if value is not None and value < 1:
-            raise BadInputError(f"--{name.replace('_', '-')}: {value} must be at least 1")
+    check_counts(config, "rounds", "steps", "collaborators", "rounds_per_report")
     for name in ("adaptation_rate", "meta_rate", "server_rate", "concentration"):
         value = getattr(config, name)
         if value is not None and not 0 < value < float("inf"):
@@ -131,10 +137,8 @@ def _plan(config: MetaConfig) -> tuple[ProblemConfig, TrainingConfig]:
 
 def _outputs(config: MetaConfig) -> tuple[Path, Path]:
     """Where the result and the unfinished training go; what would fail at the end is refused now."""
-    out = Path(config.out)
-    if out.is_dir() or not out.parent.is_dir():
-        raise BadInputError(f"--out: {out} must be a file in a folder that exists")
-    return out, Path(f"{out}.partial")
+    check_output("--out", config.out)
+    return Path(config.out), Path(f"{config.out}.partial")
 
 
 def _purpose(problem: ProblemConfig, training: TrainingConfig) -> dict[str, str]:

@@ -16,6 +16,8 @@ import tyro
 from lameta_jax import __version__
 from lameta_jax.cli.common import (
     BadInputError,
+    check_counts,
+    check_output,
     check_seed,
     is_same_file,
     read_network,
@@ -98,9 +100,7 @@ def train(config: TrainConfig) -> None:
 
 
 def _own_config(config: TrainConfig) -> OwnPolicyConfig:
-    for name in ("updates", "users", "num_slots", "updates_per_report"):
-        if getattr(config, name) < 1:
-            raise BadInputError(f"--{name.replace('_', '-')}: {getattr(config, name)} must be at least 1")
+    check_counts(config, "updates", "users", "num_slots", "updates_per_report")
     check_seed(config.seed)
     sizes = ALGORITHMS[config.algorithm].sizes
     if config.users % (config.num_slots * sizes["num_minibatches"]):
@@ -126,8 +126,7 @@ def _outputs(config: TrainConfig) -> tuple[Path, Path]:
     for option, path in (("--out", config.out), ("--log", config.log)):
         if path is None:
             continue
-        if Path(path).is_dir() or not Path(path).parent.is_dir():
-            raise BadInputError(f"{option}: {path} must be a file in a folder that exists")
+        check_output(option, path)
         if is_same_file(path, config.network):
             raise BadInputError(f"{option}: {path} must not be the network file")
     return out, Path(f"{out}.partial")

@@ -48,15 +48,6 @@ def personalisation_error(
     return jnp.abs(optimal_loss - adapted_loss)
 
 
-def agent_losses(loss_fn: LossFn, models: Params, batches: PyTree) -> Float[Array, " agents"]:
-    """Loss of each agent's model on its own batch; one agent after the other, so that memory does not grow with them.
-
-    Args:
-      models: pytree whose leaves have a leading axis of agents; `batches` likewise.
-    """
-    return jax.lax.map(lambda pair: loss_fn(*pair), (models, batches))
-
-
 class LocalOptimum(NamedTuple):
     """A model trained to the end, and how near the end it came."""
 

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from lameta_jax.functional import Params
 from lameta_jax.meta.adaptation import LossFn
 from lameta_jax.meta.agents import AgentLoop, Agents, at_rows, over_agents
+from lameta_jax.meta.tasks import select
 
 
 @no_type_check
@@ -73,13 +74,11 @@ def make_federated(loss_fn: LossFn, work: Work, config: RoundConfig) -> Federate
     """
 
     def one_round(rates, agents, samples, state):
-        key, key_agents, key_work = jax.random.split(state.key, 3)
-        chosen, held = collaborators(config.collaborators, agents, key_agents)
-        task = partial(work, at_rows(loss_fn, samples), rates, state.params)
-        models, losses = over_agents(config.loop, task, held, jax.random.split(key_work, len(chosen)))
-        mean = mean_of_present(held, (models, losses))
+        key, *keys = jax.random.split(state.key, 3)
+        task = partial(work, at_rows(loss_fn, samples), rates)
+        mean, loss = collaborate(config, task, state.params, agents, *keys)
         toward = lambda shared, own: shared + rates.server * (own - shared)
-        return replace(state, params=jax.tree.map(toward, state.params, mean[0]), key=key), mean[1]
+        return replace(state, params=jax.tree.map(toward, state.params, mean), key=key), loss
 
     return Federated(_init, _in_rounds(one_round))
 
@@ -97,6 +96,20 @@ def make_local(loss_fn: LossFn, work: Work, config: RoundConfig) -> Federated:
     return Federated(_init, _in_rounds(one_round))
 
 
+def collaborate(
+    config: RoundConfig,
+    task: Callable[[Params, Agents, Key[Array, ""]], tuple[Params, Float[Array, ""]]],
+    params: Params,
+    agents: Agents,
+    key_agents: Key[Array, ""],
+    key_work: Key[Array, ""],
+) -> tuple[Params, Float[Array, ""]]:
+    """Means of the models and losses of the agents of one round, each of which does its task from `params`."""
+    chosen, held = collaborators(config.collaborators, agents, key_agents)
+    keys = jax.random.split(key_work, len(chosen))
+    return mean_of_present(held, over_agents(config.loop, partial(task, params), held, keys))
+
+
 def collaborators(
     count: int | None, agents: Agents, key: Key[Array, ""]
 ) -> tuple[Int[Array, " collaborators"], Agents]:
@@ -106,7 +119,7 @@ def collaborators(
         return jnp.arange(sizes.shape[0]), agents
     present = (sizes > 0) / jnp.sum(sizes > 0)
     chosen = jax.random.choice(key, sizes.shape[0], (count,), replace=False, p=present)
-    return chosen, jax.tree.map(lambda leaf: leaf[chosen], agents)
+    return chosen, Agents(select(agents.inner, chosen), select(agents.outer, chosen))
 
 
 def mean_of_present(held: Agents, values: PyTree) -> PyTree:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from lameta_jax.functional import Params
 from lameta_jax.meta.adaptation import LossFn, MetaGradient, adapt, descend, meta_gradient
 from lameta_jax.meta.agents import Agents, at_rows, draw, over_agents
-from lameta_jax.meta.federated import Rates, RoundConfig, Work, collaborators, mean_of_present
+from lameta_jax.meta.federated import Rates, RoundConfig, Work, collaborate, mean_of_present
 from lameta_jax.meta.tasks import Environments
 
 
@@ -144,10 +144,8 @@ def run_slot(
     def improve(carry):
         current, _, updates, key = carry
         key, key_agents, key_work, key_adapt = jax.random.split(key, 4)
-        chosen, held = collaborators(config.rounds.collaborators, agents, key_agents)
-        work = partial(meta_updates(config.man), task, rates, current)
-        own, _ = over_agents(config.rounds.loop, work, held, jax.random.split(key_work, len(chosen)))
-        current = mean_of_present(held, own)
+        work = partial(meta_updates(config.man), task, rates)
+        current, _ = collaborate(config.rounds, work, current, agents, key_agents, key_work)
         return current, measured(current, key_adapt), updates + 1, key
 
     key, key_adapt = jax.random.split(key)

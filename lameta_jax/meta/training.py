@@ -1,9 +1,9 @@
 """MAN and its baselines trained on a problem, in steps that can be interrupted, and what the agents get from it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,8 @@ from lameta_jax.meta.federated import Federated, Rates, RoundConfig, Work, make_
 from lameta_jax.meta.man import MANConfig, meta_updates
 from lameta_jax.meta.problems import Problem
 from lameta_jax.scale.checkpoint import packed, read_checkpoint, unpacked, write_checkpoint
+
+GroupName = Literal["seen", "unseen"]
 
 
 class Method(NamedTuple):
@@ -153,21 +155,24 @@ def outcome(
     learning_rate: float,
     steps: int,
     training_loss: bool = False,
+    groups: Sequence[GroupName] = ("seen", "unseen"),
 ) -> dict[str, Errors]:
     """What agents get: those "seen" in training, and "unseen" ones that join when it is over, where a model is shared.
 
     Args:
       steps: of adaptation to all that an agent holds before it is tested; 0 tests the model as it is.
       learning_rate: of these.
+      groups: which agents to look at.
     """
     apply, _ = classifier(problem.cnn)
     shared = METHODS[config.method].collaborates
-    groups = {"seen": problem.seen} | ({"unseen": problem.unseen} if shared else {})
+    agents = {"seen": problem.seen, "unseen": problem.unseen}
     return {
         name: _evaluate(
-            apply, steps, params, group, problem.samples, key, learning_rate, not shared, training_loss
+            apply, steps, params, agents[name], problem.samples, key, learning_rate, not shared, training_loss
         )
-        for name, group in groups.items()
+        for name in groups
+        if shared or name == "seen"
     }
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from lameta_jax.meta.errors import agent_losses, generalisation_error, local_optimum, personalisation_error
+from lameta_jax.meta.agents import over_agents
+from lameta_jax.meta.errors import generalisation_error, local_optimum, personalisation_error
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +55,7 @@ def test_each_agent_has_the_loss_of_its_own_model(data):
     for agent in range(2):
         weights, x, y = models["weights"][agent], batches[0][agent], batches[1][agent]
         expected.append(np.mean((x @ weights - y) ** 2) / 2 + 0.05 * np.sum(weights**2))
-    found = agent_losses(ridge_loss, jax.tree.map(jnp.asarray, models), jax.tree.map(jnp.asarray, batches))
+    found = over_agents("mapped", ridge_loss, *jax.tree.map(jnp.asarray, (models, batches)))
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
