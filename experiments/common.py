@@ -2,18 +2,17 @@
 
 import argparse
 import json
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from lameta_jax.scale.timing import machine
 from lameta_jax.statistics import mean_interval
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,15 +24,13 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "jraph", "distrax")
 def write_results(
     name: str, results: dict, *, seeds: list[int], started: float, folder: Path = RESULTS
 ) -> Path:
-    """Write `<folder>/<name>.json` with the command, seeds, versions and device that made it."""
+    """Write `<folder>/<name>.json` with the command, seeds, versions, device and cores that made it."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     made_by = {
         "command": " ".join(["python", _script(), *sys.argv[1:]]),
         "seeds": seeds,
-        "versions": {"python": platform.python_version()}
-        | {item: metadata.version(item) for item in PACKAGES},
-        "device": str(jax.devices()[0].platform),
+        **machine(PACKAGES),
         "date": time.strftime("%Y-%m-%d"),
         "seconds": round(time.time() - started, 1),
     }
