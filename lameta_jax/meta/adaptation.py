@@ -1,7 +1,6 @@
 """An agent's adaptation by a few steps of SGD, and gradients through it (MAN eqs. (5) and (6))."""
 
 from collections.abc import Callable
-from math import isqrt
 from typing import Literal
 
 import jax
@@ -34,8 +33,8 @@ def adapt(
 
         w_k <- w_k - beta grad L_k(w_k, D_in[e])    for e = 1 ... E, from w_k = w_0
 
-    Differentiable with memory for about 2 sqrt(E) copies of the parameters and the activations of one step: steps are
-    scanned in segments, and both steps and segments are computed again when gradients pass through them.
+    Differentiable with memory for E copies of the parameters and the activations of one step: steps are computed
+    again when gradients pass through them.
 
     Args:
       params: the meta-model w_0.
@@ -47,22 +46,7 @@ def adapt(
     def step(current, batch):
         return sgd_step(loss_fn, current, batch, learning_rate), None
 
-    @jax.checkpoint
-    def segment(current, batches):
-        return jax.lax.scan(step, current, batches)
-
-    steps = jax.tree.leaves(batches)[0].shape[0]
-    length = isqrt(steps)
-    if length < 2:  # a step or two or three: nothing to gain
-        return jax.lax.scan(step, params, batches)[0]
-    whole = steps // length * length
-    segments = jax.tree.map(
-        lambda leaf: leaf[:whole].reshape(steps // length, length, *leaf.shape[1:]), batches
-    )
-    params, _ = jax.lax.scan(segment, params, segments)
-    if whole < steps:
-        params, _ = segment(params, jax.tree.map(lambda leaf: leaf[whole:], batches))
-    return params
+    return jax.lax.scan(step, params, batches)[0]
 
 
 def meta_gradient(

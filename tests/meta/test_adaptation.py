@@ -115,9 +115,9 @@ def test_memory_hardly_grows_with_the_number_of_steps():
     def reserved(steps):
         shapes = {"in": (32, 64), "bias": (64,), "out": (64,)}
         params = {name: jnp.zeros(shape) for name, shape in shapes.items()}
-        inner, outer = ((jnp.zeros((*lead, 256, 32)), jnp.zeros((*lead, 256))) for lead in ((steps,), ()))
+        inner, outer = ((jnp.zeros((*lead, 1024, 32)), jnp.zeros((*lead, 1024))) for lead in ((steps,), ()))
         program = jax.jit(lambda *arguments: meta_gradient(network_loss, *arguments, RATE))
         return program.lower(params, inner, outer).compile().memory_analysis().temp_size_in_bytes
 
     assert reserved(30) <= 1.5 * reserved(5)
-    assert reserved(5) > 4 * 256 * 64 * 8  # the activations of a step are in it
+    assert reserved(5) > 3 * 1024 * 64 * 8  # the activations of a step are in it
