@@ -1,6 +1,8 @@
 """What every test runs under, beside the settings in pyproject.toml (checked types, warnings are errors)."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import jax
@@ -23,9 +25,16 @@ settings.load_profile("lameta")
 def pytest_configure(config):
     """Most of the default run goes into compiling small programs that run once: quick code would come too late.
 
-    The slow tests, and what any test starts as a program of its own, are compiled as for users.
+    The slow tests, and what any test starts as a program of its own, are compiled as for users. Those programs keep
+    what they compile for each other, but nothing in the home of who runs the tests.
     """
     jax.config.update("jax_disable_most_optimizations", config.option.markexpr == "not slow")
+    if not hasattr(config, "workerinput"):  # workers of pytest-xdist inherit it
+        config.lameta_cache = os.environ["LAMETA_CACHE_DIR"] = tempfile.mkdtemp(prefix="lameta-tests-")
+
+
+def pytest_unconfigure(config):
+    shutil.rmtree(getattr(config, "lameta_cache", ""), ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from importlib import import_module
 from types import FrameType
 
 from lameta_jax import __version__
+from lameta_jax.cli import compilation_cache
 from lameta_jax.cli.common import BadInputError, parse_arguments, say
 
 # A command is the function of that name in the module of that name, called with its `…Config`. The modules are
@@ -54,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _guarded(list(arguments))
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where the shell has us ignore it
         signal.signal(signal.SIGINT, _interrupt)
+    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+        compilation_cache.switch_on()
     code = _guarded(sys.argv[1:])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # there is nothing left to interrupt
     if code == INTERRUPTED:
