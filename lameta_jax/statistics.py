@@ -1,11 +1,12 @@
 """Means of independent samples with confidence intervals."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import betainc, ndtri
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
 
 class Interval(NamedTuple):
@@ -66,3 +67,34 @@ def share_interval(count: Int[Array, "*batch"], total: int, confidence: float = 
     high = jnp.minimum(centre + half_width, 1.0)
     # The product of the bounds is share^2 / scale: unlike a difference, it is exact where the share is 0.
     return Interval(share, share**2 / (scale * high), high)
+
+
+def interquartile_mean(values: Float[Array, "samples *rest"]) -> Float[Array, "*rest"]:
+    """Mean over the first axis without the lowest and the highest quarter, each rounded down to whole samples.
+
+    Reference: Agarwal et al., Deep reinforcement learning at the edge of the statistical precipice, 2021.
+
+    >>> float(interquartile_mean(jnp.array([100.0, 1.0, 2.0, 3.0, -7.0])))
+    2.0
+    """
+    cut = values.shape[0] // 4
+    return jnp.mean(jnp.sort(values, axis=0)[cut : values.shape[0] - cut], axis=0)
+
+
+def bootstrap_interval(
+    key: Key[Array, ""],
+    values: Float[Array, "samples *rest"],
+    statistic: Callable[[Float[Array, "samples *rest"]], Float[Array, "*rest"]],
+    confidence: float = 0.95,
+    resamples: int = 2000,
+) -> Interval:
+    """A statistic of independent samples, and percentiles of it over samples drawn from them with replacement.
+
+    Reference: Efron, Bootstrap methods: another look at the jackknife, 1979. Narrow for fewer than about ten samples,
+    as is every bootstrap.
+    """
+    count = values.shape[0]
+    rows = jax.random.randint(key, (resamples, count), 0, count)
+    drawn = jax.vmap(lambda chosen: statistic(values[chosen]))(rows)
+    low, high = jnp.quantile(drawn, jnp.array([0.5 - confidence / 2, 0.5 + confidence / 2]), axis=0)
+    return Interval(statistic(values), low, high)

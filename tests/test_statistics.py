@@ -1,10 +1,12 @@
-"""Means of independent samples: intervals from the tables of Student's t."""
+"""Means of independent samples: intervals from the tables of Student's t, and what SciPy makes of them."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
-from lameta_jax.statistics import mean_interval
+from lameta_jax.statistics import bootstrap_interval, interquartile_mean, mean_interval
 
 
 @pytest.mark.parametrize(
@@ -32,3 +34,22 @@ def test_trailing_axes_are_kept_apart():
 def test_one_sample_says_nothing_about_spread():
     interval = mean_interval(jnp.array([3.0]))
     assert float(interval.mean) == 3 and np.isinf(interval.low) and np.isinf(interval.high)
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 7, 8, 21])
+def test_the_interquartile_mean_is_scipys_trimmed_mean(count):
+    values = np.random.default_rng(count).normal(size=(count, 2))
+    np.testing.assert_allclose(
+        interquartile_mean(jnp.asarray(values)), stats.trim_mean(values, 0.25), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_bootstrap_intervals_agree_with_scipys():
+    values = np.random.default_rng(0).exponential(size=40)
+    found = bootstrap_interval(jax.random.key(0), jnp.asarray(values), interquartile_mean, resamples=4000)
+    expected = stats.bootstrap(
+        (values,), lambda x, axis: stats.trim_mean(x, 0.25, axis=axis), method="percentile", rng=0
+    ).confidence_interval
+    assert float(found.low) == pytest.approx(expected.low, abs=0.02)
+    assert float(found.high) == pytest.approx(expected.high, abs=0.02)
+    assert float(found.mean) == pytest.approx(stats.trim_mean(values, 0.25), rel=1e-5)
