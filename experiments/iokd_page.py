@@ -167,7 +167,7 @@ def ablations() -> str:
 
 def speed() -> str:
     """How fast it trains and reads, beside TRL and sentence-transformers."""
-    steps, reading = load("dpo_step"), load("intent_throughput")
+    steps, reading = load("bench_dpo"), load("intent_throughput")
     rows = []
     for threads, workloads in steps["workloads_by_threads"].items():
         for name, found in workloads.items():

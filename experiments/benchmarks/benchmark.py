@@ -39,9 +39,10 @@ def options(description: str | None) -> argparse.Namespace:
     return given
 
 
-def measured(contenders: Mapping[str, Contender], repeats: int) -> dict[str, dict[str, Any]]:
+def measured(contenders: Mapping[str, Contender], repeats: int, warmup: int = 1) -> dict[str, dict[str, Any]]:
     """Times of contenders that take turns, and how much each does per second, by the median."""
-    times = interleaved({label: contender.call for label, contender in contenders.items()}, repeats)
+    calls = {label: contender.call for label, contender in contenders.items()}
+    times = interleaved(calls, repeats, warmup=warmup)
     return {label: row(times[label], contender) for label, contender in contenders.items()}
 
 

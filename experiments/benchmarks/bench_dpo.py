@@ -1,6 +1,8 @@
 """Time of one weighted-DPO step on a small Qwen2 with LoRA: this package beside TRL's DPOTrainer with PEFT.
 
-Needs the extra `bench`. Same random weights, same adapters at the start, same pairs, batch size, optimiser (AdamW
+    lameta bench dpo                              # or: python experiments/benchmarks/bench_dpo.py
+
+Same random weights, same adapters at the start, same pairs, batch size, optimiser (AdamW
 without decay, gradients clipped at norm 1, cosine schedule), float32, same threads; the losses of the first steps must
 agree, or nothing is written.
 
@@ -17,46 +19,33 @@ steps are compared.
 
 Every number of threads is measured in a process of its own that may use that many cores. Where other programs share
 the machine, believe the times of one thread alone: more threads wait for each other.
-
-Writes experiments/results/dpo_step.json.
 """
 
 import os
-import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import metadata
+from itertools import count
 from multiprocessing import get_context
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
+from benchmark import OURS, Contender, comparison, finish, measured, options
+from common import report
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+from lameta_jax.distillation.causal import PADDING, CausalInputs, causal_log_probs
+from lameta_jax.distillation.train import METHODS, PreferenceData, TrainerConfig, prepare, run, start
+from lameta_jax.elam.chat import LENGTH_STEP, pad
+from lameta_jax.elam.lora import LoRAConfig, add_lora, split_adapters
+from lameta_jax.elam.qwen2_weights import load_qwen2
+from lameta_jax.functional import functionalize
 
-from common import RESULTS, report, write_results  # noqa: E402 the folder above
-
-from lameta_jax.distillation.causal import PADDING, CausalInputs, causal_log_probs  # noqa: E402
-from lameta_jax.distillation.train import (  # noqa: E402
-    METHODS,
-    PreferenceData,
-    TrainerConfig,
-    prepare,
-    run,
-    start,
-)
-from lameta_jax.elam.chat import LENGTH_STEP, pad  # noqa: E402
-from lameta_jax.elam.lora import LoRAConfig, add_lora, split_adapters  # noqa: E402
-from lameta_jax.elam.qwen2_weights import load_qwen2  # noqa: E402
-from lameta_jax.functional import functionalize  # noqa: E402
-
+AIM, PRECOMPUTED, PLAIN = 1.5, "trl, precomputed", "trl"
 VOCABULARY, HIDDEN, LAYERS, HEADS, KV_HEADS, INTERMEDIATE = 8192, 256, 8, 8, 2, 1024
 RANK, ALPHA, BETA, LEARNING_RATE, MAX_GRADIENT_NORM = 8, 16.0, 0.1, 1e-3, 1.0
 BATCH_SIZE, BATCHES = 8, 3
@@ -73,22 +62,6 @@ LINEARS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What is measured."""
-
-    threads: tuple[int, ...] = (1, 2)  # one measurement for each number
-    rounds: int = 4  # over all batches, timed; one more before them is not
-    out: Path = RESULTS  # folder for the results file
-
-    def __post_init__(self):
-        cores = len(os.sched_getaffinity(0))
-        if not self.threads or not all(1 <= count <= cores for count in self.threads):
-            raise SystemExit(f"--threads: between 1 and the {cores} cores that the process may use")
-        if self.rounds < 1:
-            raise SystemExit(f"--rounds: {self.rounds} must be at least 1")
-
-
 class Pair(NamedTuple):
     """One prompt with two answers, as tokens."""
 
@@ -97,7 +70,7 @@ class Pair(NamedTuple):
     rejected: list[int]
 
 
-class Contender(NamedTuple):
+class Trainer(NamedTuple):
     """`step(number) -> loss` on the batch of that number, and the seconds that preparing it took."""
 
     step: Callable[[int], float]
@@ -133,7 +106,7 @@ def write_model(folder: str) -> None:
     Qwen2ForCausalLM(config).save_pretrained(folder)
 
 
-def trl_contender(folder: str, pairs: list[Pair], num_steps: int, precompute: bool) -> tuple[Contender, dict]:
+def their_trainer(folder: str, pairs: list[Pair], num_steps: int, precompute: bool) -> tuple[Trainer, dict]:
     """TRL's trainer and the adapters that it starts from."""
     import torch
     from datasets import Dataset
@@ -205,10 +178,10 @@ def trl_contender(folder: str, pairs: list[Pair], num_steps: int, precompute: bo
         schedule.step()
         return float(loss)
 
-    return Contender(step, {"prepare": seconds}), adapters
+    return Trainer(step, {"prepare": seconds}), adapters
 
 
-def our_contender(folder: str, pairs: list[Pair], num_steps: int, initial: dict) -> Contender:
+def our_trainer(folder: str, pairs: list[Pair], num_steps: int, initial: dict) -> Trainer:
     """This package, from TRL's adapters."""
     model = load_qwen2(folder)
     config = LoRAConfig(rank=RANK, alpha=ALPHA, targets=r"layers\..*")
@@ -249,7 +222,7 @@ def our_contender(folder: str, pairs: list[Pair], num_steps: int, initial: dict)
         state, metrics = jax.block_until_ready(program(state, batches[number % len(batches)]))
         return float(metrics.loss[0])
 
-    return Contender(step, seconds)
+    return Trainer(step, seconds)
 
 
 def preference_data(pairs: list[Pair]) -> PreferenceData:
@@ -263,49 +236,41 @@ def preference_data(pairs: list[Pair]) -> PreferenceData:
     return PreferenceData(inputs, jnp.full((len(pairs), 4), 0.25), answers[:, 0], answers[:, 1:])
 
 
-def compare(name: str, folder: str, rounds: int) -> dict:
-    """Times of all contenders on one workload."""
+def compare(name: str, folder: str, rounds: int) -> dict[str, Any]:
+    """Times of all contenders on one workload, and the losses of their first steps, which must agree."""
     pairs, num_steps = draw_pairs(name), (1 + rounds) * BATCHES
-    trl, adapters = trl_contender(folder, pairs, num_steps, precompute=True)
-    contenders = {
-        "lameta_jax": our_contender(folder, pairs, num_steps, adapters),
-        "trl, precomputed": trl,
-        "trl": trl_contender(folder, pairs, num_steps, precompute=False)[0],
+    trl, adapters = their_trainer(folder, pairs, num_steps, precompute=True)
+    trainers = {
+        OURS: our_trainer(folder, pairs, num_steps, adapters),
+        PRECOMPUTED: trl,
+        PLAIN: their_trainer(folder, pairs, num_steps, precompute=False)[0],
     }
-    times = {who: [] for who in contenders}
-    losses = {who: [] for who in contenders}
-    for number in range(num_steps):  # the first round is not timed
-        for who, contender in contenders.items():
-            started = time.perf_counter()
-            loss = contender.step(number)
-            if number >= BATCHES:
-                times[who].append(time.perf_counter() - started)
-            losses[who].append(loss)
-        if number % BATCHES == 0:
-            report(f"{name}, step {number}: " + ", ".join(f"{w} {v[-1]:.4f}" for w, v in losses.items()))
+    losses: dict[str, list[float]] = {who: [] for who in trainers}
+    contenders = {who: Contender(recorded(one.step, losses[who]), 1) for who, one in trainers.items()}
+    rows = measured(contenders, rounds * BATCHES, warmup=BATCHES)
     first = np.array([values[: 2 * BATCHES] for values in losses.values()])
     if np.abs(first - first[:1]).max() > 1e-3:
         raise SystemExit(f"the losses disagree, so the steps are not the same: {first.tolist()}")
-    median = {who: statistics.median(values) for who, values in times.items()}
     return {
         "tokens": {"prompt": WORKLOADS[name][0], "answer": WORKLOADS[name][1]},
-        "seconds_per_step": {
-            who: {"median": median[who], "fastest": min(values), "all": values}
-            for who, values in times.items()
-        },
-        "seconds_before": {who: contender.seconds for who, contender in contenders.items()},
+        "contenders": rows,
+        "seconds_per_step": {who: row["seconds"] for who, row in rows.items()},
+        "seconds_before": {who: one.seconds for who, one in trainers.items()},
         "ratio_of_medians": {
-            f"{who} / lameta_jax": median[who] / median["lameta_jax"] for who in ("trl, precomputed", "trl")
-        },
-        "ratio_of_fastest": {
-            f"{who} / lameta_jax": min(times[who]) / min(times["lameta_jax"])
-            for who in ("trl, precomputed", "trl")
+            f"{who} / {OURS}": rows[OURS]["per_second"] / rows[who]["per_second"]
+            for who in (PRECOMPUTED, PLAIN)
         },
         "loss_of_first_steps": {who: values[: 2 * BATCHES] for who, values in losses.items()},
     }
 
 
-def measure(threads: int, rounds: int) -> dict:
+def recorded(step: Callable[[int], float], losses: list[float]) -> Callable[[], None]:
+    """A call that takes the next step and keeps its loss."""
+    numbers = count()
+    return lambda: losses.append(step(next(numbers)))
+
+
+def measure(threads: int, rounds: int) -> dict[str, Any]:
     """All workloads in this process."""
     import torch
 
@@ -330,9 +295,24 @@ def measure_apart(threads: int, rounds: int) -> dict:
         os.sched_setaffinity(0, cores)
 
 
-def main(settings: Settings) -> None:
-    began = time.time()
-    by_threads = {str(threads): measure_apart(threads, settings.rounds) for threads in settings.threads}
+def main() -> None:
+    given = options(__doc__)
+    cores = len(os.sched_getaffinity(0))
+    counts = [1] if given.quick or cores == 1 else [1, cores]
+    by_threads = {str(threads): measure_apart(threads, 1 if given.quick else 4) for threads in counts}
+    comparisons = [
+        comparison(
+            f"DPO step, {name}, {threads} thread(s)",
+            found["contenders"],
+            OURS,
+            peer,
+            unit="steps",
+            aim=AIM if peer == PRECOMPUTED else None,
+        )
+        for threads, workloads in by_threads.items()
+        for name, found in workloads.items()
+        for peer in (PRECOMPUTED, PLAIN)
+    ]
     model = {"layers": LAYERS, "hidden": HIDDEN, "heads": HEADS, "kv_heads": KV_HEADS}
     model |= {"intermediate": INTERMEDIATE, "vocabulary": VOCABULARY, "lora_rank": RANK}
     others = {name: metadata.version(name) for name in ("torch", "transformers", "trl", "peft", "accelerate")}
@@ -343,8 +323,8 @@ def main(settings: Settings) -> None:
         "versions_of_others": others,
         "workloads_by_threads": by_threads,
     }
-    report(f"wrote {write_results('dpo_step', results, seeds=[0], started=began, folder=settings.out)}")
+    finish("dpo", comparisons, results, given, seeds=[0])
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main()
