@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
 from lameta_jax.composition import ppo, reinforce
 from lameta_jax.composition.env import EnvConfig, make_env_params
@@ -21,7 +21,7 @@ from lameta_jax.composition.task import Task
 from lameta_jax.composition.types import User
 from lameta_jax.composition.users import draw_users
 from lameta_jax.network.chains import count_walks
-from lameta_jax.network.network import Scenario
+from lameta_jax.network.network import AgenticNetwork, Request, Scenario
 from lameta_jax.network.optimum import beam_search, optimum
 from lameta_jax.scale.checkpoint import packed, read_checkpoint, unpacked, write_checkpoint
 
@@ -100,7 +100,7 @@ def train_policy(
     algorithm, num_updates = ALGORITHMS[config.algorithm], config.learner.num_updates
     trainer = algorithm.make_train(config.learner, task)
     key_users, key = jax.random.split(jax.random.key(config.seed))
-    state = trainer.init(algorithm.hyperparameters, _any_users(key_users, POOL_SIZE, sizes.num_elams), key)
+    state = trainer.init(algorithm.hyperparameters, any_users(key_users, POOL_SIZE, sizes.num_elams), key)
     kept = read_checkpoint(partial, purpose)
     if kept is not None:
         state = unpacked(state, kept["state"])
@@ -117,17 +117,22 @@ def train_policy(
 def share_of_optimum(scenario: Scenario, trained: TrainedPolicy, key: Key[Array, ""]) -> Share:
     """What a policy gives to `TEST_USERS` users of any preferences, against the best there is."""
     params = make_env_params(scenario, EnvConfig(mask_types=True, initial_elam=trained.initial_elam))
-    users = _any_users(jax.random.fold_in(key, 1), TEST_USERS, trained.config.num_elams)
+    users = any_users(jax.random.fold_in(key, 1), TEST_USERS, trained.config.num_elams)
     found = evaluate(key, policy_actor(make_policy(trained.config), trained.params), params, users)
-    network, request = scenario.network, scenario.request
-    if count_walks(network, request) <= MAX_WALKS:
-        name, best = "optimum", optimum(network, request, users.preference).qoe[:, 0]
-    else:
-        name, best = "beam search", beam_search(network, request, users.preference).qoe
+    name, best = best_qoe(scenario.network, scenario.request, users.preference)
     share = jnp.mean(found.qoe) / jnp.mean(best)
     return Share(TEST_USERS, name, float(share), float(1 - jnp.mean(found.feasible)))
 
 
-def _any_users(key: Key[Array, ""], count: int, num_elams: int) -> User:
+def best_qoe(
+    network: AgenticNetwork, request: Request, preferences: Float[Array, "users 4"]
+) -> tuple[str, Float[Array, " users"]]:
+    """What a policy is held against: the exact optimum, or beam search where there are too many chains; its name."""
+    if count_walks(network, request) <= MAX_WALKS:
+        return "optimum", optimum(network, request, preferences).qoe[:, 0]
+    return "beam search", beam_search(network, request, preferences).qoe
+
+
+def any_users(key: Key[Array, ""], count: int, num_elams: int) -> User:
     """Users uniform on the simplex, whom every E-LAM reads without error."""
     return draw_users(key, jnp.ones(4), count, mean_squared_errors=(0.0,) * num_elams)

@@ -13,6 +13,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Key, PyTree
 
 from lameta_jax.scale.checkpoint import packed, read_checkpoint, write_checkpoint
+from lameta_jax.scale.distributed import placement
 from lameta_jax.scale.space import Group
 from lameta_jax.scale.timing import Program, compiled
 from lameta_jax.scale.width import Chunk
@@ -51,31 +52,34 @@ class Content(NamedTuple):
 
 
 class ChunkRunner:
-    """Does chunks of one group, compiling a program for every width that is asked for."""
+    """Does chunks of one group, compiling a program for every width that is asked for.
+
+    Devices of a mesh share the runs of a chunk if its width is a multiple of their number.
+    """
 
     def __init__(
         self, train: Train | Block, number: int, group: Group, config: SweepConfig, mesh: Mesh | None = None
     ):
         self._number, self._group, self._config = number, group, config
-        many = train.many(group.fixed) if isinstance(train, Block) else vectorised(train, group.fixed)
-        if mesh is not None:
-            spec = PartitionSpec(mesh.axis_names)
-            many = jax.shard_map(many, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
-        self._work = jax.jit(_with_best(many, config))
+        self._many = train.many(group.fixed) if isinstance(train, Block) else vectorised(train, group.fixed)
+        self._mesh = (
+            None if isinstance(train, Block) else mesh
+        )  # runs of a block are compared with each other
         self._programs: dict[int, Program] = {}
 
-    def do(self, start: int, width: int) -> Content | None:
-        """Runs `start` to `start + width` of the group; None if they do not fit into memory.
+    def do(self, start: int, width: int, stop: int | None = None) -> Content | None:
+        """Runs `start` to `start + width` of the group, less those from `stop` on; None if they do not fit into memory.
 
-        A program needs its full width: behind the last run of the group, that run is done once more.
+        A program needs its full width: behind the last run that is to be done, that one is done once more.
         """
-        count = min(width, self._group.size - start)
-        rows = np.minimum(np.arange(start, start + width), self._group.size - 1)
-        settings = {name: jnp.asarray(values[rows]) for name, values in self._group.settings.items()}
-        arguments = (settings, jnp.asarray(self._group.seed[rows]), jnp.asarray(count))
+        stop = min(start + width, self._group.size if stop is None else stop)
+        count, rows = stop - start, np.minimum(np.arange(start, start + width), stop - 1)
+        put = jnp.asarray if not self._shared(width) else self._spread
+        settings = {name: put(values[rows]) for name, values in self._group.settings.items()}
+        arguments = (settings, put(self._group.seed[rows]), np.asarray(count))
         compile_seconds = 0.0
         if width not in self._programs:
-            self._programs[width] = program = compiled(self._work, *arguments)
+            self._programs[width] = program = compiled(self._work(width), *arguments)
             compile_seconds = program.lower_seconds + program.compile_seconds
         program = self._programs[width]
         needed = program.temporary_bytes or 0
@@ -90,6 +94,22 @@ class ChunkRunner:
             np.asarray(best)[:count],
             jax.tree.map(lambda leaf: np.asarray(leaf)[:count], packed(kept)),
         )
+
+    def _shared(self, width: int) -> bool:
+        return self._mesh is not None and width % self._mesh.size == 0
+
+    def _spread(self, values: np.ndarray) -> Array:
+        assert self._mesh is not None
+        return jax.device_put(values, placement(self._mesh, 0))
+
+    def _work(self, width: int) -> Any:
+        mesh = self._mesh
+        if mesh is None or not self._shared(width):
+            return jax.jit(_with_best(self._many, self._config))
+        spec = PartitionSpec(mesh.axis_names)
+        many = jax.shard_map(self._many, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
+        # Every process of several must be able to read the results.
+        return jax.jit(_with_best(many, self._config), out_shardings=placement(mesh))
 
 
 def vectorised(train: Train, fixed: Mapping[str, Any]) -> Many:
@@ -148,6 +168,11 @@ def load(folder: Path, purpose: Mapping[str, str], group: int, start: int) -> Co
     """
     kept = read_checkpoint(_path(folder, group, start), purpose)
     return None if kept is None else Content(**{**kept, "chunk": Chunk(**kept["chunk"])})
+
+
+def kept_starts(folder: Path, group: int) -> list[int]:
+    """The runs of a group at which chunks begin that are there, in order."""
+    return sorted(int(path.stem.rpartition("-")[2]) for path in folder.glob(f"group-{group:03d}-run-*.chunk"))
 
 
 def _path(folder: Path, group: int, start: int) -> Path:

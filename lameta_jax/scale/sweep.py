@@ -21,7 +21,18 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lameta_jax.scale.chunks import Block, ChunkRunner, Content, SweepConfig, Train, load, ranked, save
+from lameta_jax.scale.chunks import (
+    Block,
+    ChunkRunner,
+    Content,
+    SweepConfig,
+    Train,
+    kept_starts,
+    load,
+    ranked,
+    save,
+)
+from lameta_jax.scale.distributed import from_first_process
 from lameta_jax.scale.space import Group, SpaceError
 from lameta_jax.scale.width import Chunk, next_width, seconds_per_run
 
@@ -70,7 +81,8 @@ def sweep(
       groups: from `grid_runs` or `random_runs`; for each, programs of a few widths are compiled.
       folder: every finished chunk is written here at once, in a file of its own.
       purpose: what the results depend on beside groups and config, by name, such as a version.
-      mesh: devices that share the runs of a chunk; none: the default device.
+      mesh: devices that share the runs of a chunk; none: the default device. If they are of several processes, all of
+        them call this alike; the first one reads and writes the folder.
       report: called after every chunk.
 
     Raises:
@@ -108,22 +120,25 @@ def _chunks(
     """The chunks of a group in order, those that are there and then new ones."""
     done: list[Chunk] = []
     refused: set[int] = set()
+    starts = from_first_process(lambda: kept_starts(folder, number))
     start = 0
     while start < group.size:
-        content = load(folder, purpose, number, start)
+        content = from_first_process(lambda start=start: load(folder, purpose, number, start))
+        stop = min((one for one in starts if one > start), default=group.size)  # others may have left a gap
         resumed = content is not None
         if content is None:
             devices = 1 if mesh is None else mesh.size
             wanted = width or next_width(
-                done, group.size - start, devices=devices, budget=config.memory_bytes, refused=refused
+                done, stop - start, devices=devices, budget=config.memory_bytes, refused=refused
             )
-            content = runner.do(start, wanted)
+            mine = runner.do(start, wanted, stop)
+            content = from_first_process(lambda mine=mine: mine)  # what it took is not the same for all
             if content is None:
-                if wanted in (width, devices):
+                if wanted in (width, 1):
                     raise MemoryError(f"{wanted} runs at once need more than {config.memory_bytes:.3g} bytes")
                 refused.add(wanted)
                 continue
-            save(folder, purpose, content)
+            from_first_process(lambda content=content: save(folder, purpose, content))
         done.append(content.chunk)
         start += content.chunk.count
         yield content, resumed

@@ -44,30 +44,33 @@ def next_width(
 ) -> int:
     """Runs to do at once next.
 
-    The widest so far times `GROWTH`, if that may pay: the widest was the fastest, it fits into memory, the runs left
-    fill it, and they take longer than compiling it would. Else the width that is done with the runs left first.
+    First one by itself, which all cores of a processor may work at, then one on each of several devices, and from there
+    on the widest so far times `GROWTH`, if that may pay: the widest was the fastest, the next one fits into memory, the
+    runs left fill it, and they take longer than compiling it would. Else the width that is done with the runs left
+    first.
 
     Args:
       chunks: those done.
       left: runs to be done, at least 1.
-      devices: of which every one must have equally many runs.
+      devices: that share wider chunks.
       budget: bytes that a program may need.
       refused: widths found not to fit.
     """
     done = list(chunks)
     times = seconds_per_run(done)
     if not times:
-        return devices
+        return 1
     widest, others = max(times), [time for width, time in times.items() if width != max(times)]
     largest = max(chunk.bytes for chunk in done if chunk.width == widest)
     compiling = max(chunk.compile_seconds for chunk in done)
+    growth = devices if widest == 1 and devices > 1 else GROWTH
     pays = (
         (not others or times[widest] <= GAIN * min(others))
-        and GROWTH * widest not in refused
-        and GROWTH * widest <= left
-        and GROWTH * largest <= budget
+        and growth * widest not in refused
+        and growth * widest <= left
+        and growth * largest <= budget
         and left * times[widest] > compiling
     )
     if pays:
-        return GROWTH * widest
+        return growth * widest
     return min(times, key=lambda width: (-(-left // width) * width * times[width], width))

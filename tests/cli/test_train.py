@@ -85,7 +85,7 @@ def test_the_share_is_that_of_the_policy_in_the_file(lameta, network, whole):
     told, policy = run.json, load_policy(out)
     scenario: Scenario = command.read_network(str(network))
     params = make_env_params(scenario, EnvConfig(mask_types=True))
-    users = own_policy._any_users(jax.random.fold_in(jax.random.key(0), 1), 200, 2)
+    users = own_policy.any_users(jax.random.fold_in(jax.random.key(0), 1), 200, 2)
     found = evaluate(
         jax.random.key(0), policy_actor(make_policy(policy.config), policy.params), params, users
     )

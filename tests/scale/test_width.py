@@ -41,8 +41,15 @@ def test_memory_bounds_it():
     assert max(chosen(lambda width: 1.0, 500, refused={16})) == 4
 
 
-def test_devices_have_equally_many_runs():
-    assert all(width % 2 == 0 for width in chosen(lambda width: 1.0, 60, devices=2))
+def test_devices_share_what_is_wider_than_one_run():
+    assert chosen(lambda width: 1.0, 1 + 2 + 8 + 32, devices=2) == [1, 2, 8, 32]
+    assert chosen(lambda width: 1.0 * width, 6, devices=2) == [
+        1,
+        2,
+        1,
+        1,
+        1,
+    ]  # no gain: one by one, on all cores
 
 
 def test_a_chunk_that_was_disturbed_does_not_decide():
