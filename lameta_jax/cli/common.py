@@ -144,7 +144,9 @@ def read_preference(text: str) -> tuple[float, ...]:
 
 def has_prices(scenario: "Scenario") -> bool:
     """Whether any agent has a price."""
-    return bool((scenario.network.price > 0).any())
+    import numpy as np
+
+    return bool((np.asarray(scenario.network.price) > 0).any())
 
 
 def read_price_weight(value: float, scenario: "Scenario") -> float:

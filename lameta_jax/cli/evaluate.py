@@ -90,9 +90,11 @@ def evaluate_chain(
     network, request = scenario.network, scenario.request
     if network.link_ber.shape[0] == 0:  # one to look up in vain
         network = replace(network, link_ber=jnp.zeros(1, dtype=float))
-    value = _value(network, request, jnp.asarray(chain), jnp.asarray(preference, dtype=float), form)
+    shares = jax.device_put(np.asarray(preference, dtype=jnp.result_type(float)))
+    value = _value(network, request, jax.device_put(np.asarray(chain)), shares, form)
     linked = np.asarray(value.linked)
     capability, information_loss, latency, outage = (float(factor) for factor in value.factors)
+    subjective = float(value.subjective) - price_weight * float(value.price)
     broken = _wrong_service(scenario, chain, linked)
     if not value.fast_and_capable:
         broken += _wrong_quality(scenario, capability, latency)
@@ -104,7 +106,7 @@ def evaluate_chain(
         "outage": outage,
         **({"price": float(value.price)} if has_prices(scenario) else {}),
         "qoe": FAILURE_QOE if broken else float(value.objective),
-        "subjective_qoe": FAILURE_QOE if broken else float(value.subjective - price_weight * value.price),
+        "subjective_qoe": FAILURE_QOE if broken else subjective,
         "feasible": not broken,
         "violations": broken,
     }

@@ -82,13 +82,13 @@ def exact_optimum(
     price_weight: float = 0.0,
 ) -> dict[str, Any]:
     """The best chain and the next `top` - 1, as the JSON output holds them; chain None where none is feasible."""
-    preferences = jnp.asarray([preference], dtype=float)
+    preferences = jax.device_put(np.asarray([preference], dtype=jnp.result_type(float)))
     best = search_optimum(
         scenario.network, scenario.request, preferences, top=top, form=form, price_weight=price_weight
     )
     found = [
         {"chain": _ids(scenario, agents), "subjective_qoe": float(qoe)} | _price(scenario, agents)
-        for agents, qoe in zip(np.asarray(best.agents[0]), np.asarray(best.qoe[0]), strict=True)
+        for agents, qoe in zip(np.asarray(best.agents)[0], np.asarray(best.qoe)[0], strict=True)
         if agents[0] >= 0
     ]
     first = found[0] if found else {"chain": None, "subjective_qoe": None}
@@ -108,7 +108,7 @@ def approximate_optimum(
     price_weight: float = 0.0,
 ) -> dict[str, Any]:
     """The best chain that a beam finds, and a bound on the best there is; chain None where it finds none."""
-    preferences = jnp.asarray([preference], dtype=float)
+    preferences = jax.device_put(np.asarray([preference], dtype=jnp.result_type(float)))
     best = beam_search(
         scenario.network,
         scenario.request,

@@ -46,14 +46,16 @@ def compose_chain(policy: TrainedPolicy, scenario: Scenario, preference: Any) ->
     own = replace(
         scenario,
         elam_names=tuple(f"elam-{index}" for index in range(num_elams)),
-        elam_fees=jnp.zeros(num_elams, dtype=float),
+        elam_fees=jax.device_put(np.zeros(num_elams, dtype=jnp.result_type(float))),
     )
     env_params = make_env_params(own, EnvConfig(mask_types=True, initial_elam=policy.initial_elam))
-    users = make_users(np.asarray(preference, dtype=float)[None, :], num_elams=num_elams)
+    wanted = np.asarray(preference, dtype=jnp.result_type(float))[None, :]
+    failed = np.zeros((1, num_elams), dtype=bool)
+    users = make_users(wanted, np.repeat(wanted[:, None, :], num_elams, axis=1), failed=failed)
     chains, probability = greedy_chains(policy.config)(policy.params, env_params, users)
     return Composed(
-        chain=tuple(int(agent) for agent in np.asarray(chains[0]) if agent >= 0),
-        probability=np.asarray(probability[0]),
+        chain=tuple(int(agent) for agent in np.asarray(chains)[0] if agent >= 0),
+        probability=np.asarray(probability)[0],
     )
 
 
@@ -86,6 +88,10 @@ def greedy_chains(
             (_, state), likely = jax.lax.scan(one_step, start, length=env_params.num_hops)
             return state.chain, likely
 
-        return jax.vmap(serve)(users)
+        if users.index.shape[0] > 1:
+            return jax.vmap(serve)(users)
+        # For one user, tracing how the program would treat many takes longer than all else.
+        alone = serve(jax.tree.map(lambda leaf: leaf[0], users))
+        return jax.tree.map(lambda leaf: leaf[None], alone)
 
     return compose

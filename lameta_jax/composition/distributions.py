@@ -1,8 +1,14 @@
 """Categorical distribution over the actions that a mask allows (the only file that imports distrax)."""
 
-import distrax
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
+
+if TYPE_CHECKING:
+    import distrax
 
 MASKED_LOGIT = -1e9
 """Logit of a masked action. Minus infinity would make the entropy and its gradient 0 times infinity, NaN."""
@@ -17,19 +23,27 @@ class MaskedCategorical:
     """
 
     def __init__(self, logits: Float[Array, "*batch actions"], mask: Bool[Array, "*batch actions"]):
-        self._categorical = distrax.Categorical(logits=jnp.where(mask, logits, MASKED_LOGIT))
+        self._logits = jnp.where(mask, logits, MASKED_LOGIT)
+
+    @cached_property
+    def _categorical(self) -> "distrax.Categorical":
+        # Seconds to import, and not needed by who only composes.
+        import distrax
+
+        return distrax.Categorical(logits=self._logits)
 
     def sample(self, key: Key[Array, ""]) -> Int[Array, "*batch"]:
         return jnp.asarray(self._categorical.sample(seed=key))
 
     def mode(self) -> Int[Array, "*batch"]:
-        return jnp.asarray(self._categorical.mode())
+        # argmax of what distrax would compare: rounding can make ties where the logits themselves have none.
+        return jax.nn.log_softmax(self._logits, axis=-1).argmax(axis=-1)
 
     def log_prob(self, action: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
         return jnp.asarray(self._categorical.log_prob(action))
 
     def probabilities(self) -> Float[Array, "*batch actions"]:
-        return jnp.asarray(self._categorical.probs)
+        return jax.nn.softmax(jax.nn.log_softmax(self._logits, axis=-1), axis=-1)
 
     def entropy(self) -> Float[Array, "*batch"]:
         """Entropy in nats; masked actions contribute nothing."""

@@ -5,7 +5,7 @@ The actor as the paper prints it, with one output per agent, is in `mlp_policy.p
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import jax
@@ -149,7 +149,13 @@ class Policy(NamedTuple):
 
 def make_policy(config: PolicyConfig | None = None) -> Policy:
     """The pointer policy with the given sizes."""
-    config = config or PolicyConfig()
+    return _pointer_policy(config or PolicyConfig(), jnp.result_type(float))
+
+
+@lru_cache(maxsize=16)
+def _pointer_policy(config: PolicyConfig, dtype: jnp.dtype) -> Policy:
+    """The policy in the precision in force, `dtype`; kept, as building it takes a while."""
+    del dtype
     return policy_functions(lambda: PointerPolicy(config, rngs=nnx.Rngs(0)))
 
 
@@ -226,8 +232,9 @@ def policy_actor(policy: Policy, policy_params: Params, *, greedy: bool = True) 
 
 
 def linear_layer(rngs: nnx.Rngs) -> Callable[[int, int], nnx.Linear]:
-    """`linear(inputs, outputs)` in the precision in force."""
-    return partial(nnx.Linear, param_dtype=jnp.result_type(float), rngs=rngs)
+    """`linear(inputs, outputs)` in the precision in force; its weights come from `Policy.init`."""
+    zeros = nnx.initializers.zeros
+    return partial(nnx.Linear, param_dtype=jnp.result_type(float), kernel_init=zeros, rngs=rngs)
 
 
 def _layers(layers: nnx.List, inputs: Float[Array, " inputs"]) -> Float[Array, " outputs"]:

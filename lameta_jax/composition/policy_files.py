@@ -58,7 +58,7 @@ def load_policy(path: str | Path) -> TrainedPolicy:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
             config, initial_elam = _read_header(header, path)
-            shapes = jax.eval_shape(make_policy(config).init, jax.random.key(0))
+            shapes = jax.eval_shape(lambda: make_policy(config).init(jax.random.key(0)))
             expected = dict(named_leaves(shapes))
             if set(file.keys()) != set(expected):
                 odd = sorted(set(file.keys()) ^ set(expected))
@@ -104,7 +104,9 @@ def _read_tensor(file: Any, name: str, shape: tuple[int, ...], path: str | Path)
     values = file.get_tensor(name)
     if not np.all(np.isfinite(values)):
         raise PolicyError(f"{path}: tensor {name} must be finite")
-    return jnp.asarray(values, dtype=float)
+    # Converted here: on the device, every shape would be a program of its own.
+    with np.errstate(over="ignore"):
+        return jax.device_put(values.astype(jnp.result_type(float)))
 
 
 def _where(name: str, expected: dict[str, Any]) -> str:

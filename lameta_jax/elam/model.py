@@ -10,8 +10,9 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PyTree
 
 from lameta_jax.elam.lora import LoRAConfig, add_lora, join_adapters, split_adapters
-from lameta_jax.elam.minilm import DecoderConfig, Encoder, EncoderConfig, PercentDecoder
+from lameta_jax.elam.minilm import DecoderConfig, EncoderConfig, PercentDecoder
 from lameta_jax.elam.sentence_encoder import SentenceEncoder, TrunkStates
+from lameta_jax.elam.weights import encoder_shapes
 from lameta_jax.functional import Params, functionalize
 
 ELAM_LAYERS = {"small": 3, "large": 6}  # encoder layers of each size
@@ -108,12 +109,11 @@ def abstract_decoder(name: str):
 @lru_cache(maxsize=2 * len(ELAM_LAYERS))
 def abstract_encoder(name: str, adapted: bool):
     """`(apply, params)` of the encoder of that size, with shapes in place of parameters."""
-
-    def build() -> nnx.Module:
-        encoder = Encoder(EncoderConfig(num_layers=ELAM_LAYERS[name]), rngs=nnx.Rngs(0))
-        return add_lora(jax.random.key(0), encoder, lora_config(name)) if adapted else encoder
-
-    return functionalize(nnx.eval_shape(build))
+    encoder = encoder_shapes(EncoderConfig(num_layers=ELAM_LAYERS[name]))
+    if not adapted:
+        return functionalize(encoder)
+    add = partial(add_lora, config=lora_config(name))
+    return functionalize(nnx.eval_shape(lambda module: add(jax.random.key(0), module), encoder))
 
 
 def _adapted_levels(name: str, adapters: PyTree, frozen: Params, trunk: TrunkStates) -> Levels:

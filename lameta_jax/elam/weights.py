@@ -5,6 +5,7 @@ Look-up order of the checkpoint: an explicit folder, the Python package gt-all-m
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,14 @@ def _from_hub() -> Path:
         ) from None
 
 
+def encoder_shapes(config: EncoderConfig) -> Encoder:
+    """Encoder with shapes in place of weights."""
+    # Its layers are alike, and what would take long is to trace how each of them draws its weights.
+    encoder = nnx.eval_shape(lambda: Encoder(replace(config, num_layers=1), rngs=nnx.Rngs(0)))
+    encoder.layers = nnx.List([nnx.clone(encoder.layers[0]) for _ in range(config.num_layers)])
+    return encoder
+
+
 def load_encoder(folder: Path, config: EncoderConfig) -> Encoder:
     """Encoder with the checkpoint's weights; layers beyond `config.num_layers` are left out.
 
@@ -156,7 +165,7 @@ def load_encoder(folder: Path, config: EncoderConfig) -> Encoder:
     for key, value in tensors.items():
         path, transpose = module_path(_KEYS, key) or (key, False)
         values[path] = value.T if transpose else value
-    encoder = nnx.eval_shape(lambda: Encoder(config, rngs=nnx.Rngs(0)))
+    encoder = encoder_shapes(config)
     for path, variable in nnx.to_flat_state(nnx.state(encoder)):
         name = ".".join(map(str, path))
         if name not in values:

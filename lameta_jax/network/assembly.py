@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from lameta_jax.network.chains import has_chain
 from lameta_jax.network.network import AgenticNetwork, MadeBy, NetworkError, Request, Scenario
@@ -58,21 +59,21 @@ def assemble_scenario(
     rate = _same_floor(exact_rate)
     _refuse_unstable(source, agent_ids, arrival_rate, exact_rate, np.asarray(rate))
     network = AgenticNetwork(
-        agent_type=jnp.array([type_index[agent_type] for agent_type in agent_types], dtype=jnp.int32),
-        capability=jnp.asarray(capability, dtype=float),
+        agent_type=_integers([type_index[agent_type] for agent_type in agent_types]),
+        capability=_floats(capability),
         service_rate=rate,
-        service_cv=jnp.asarray(service_cv, dtype=float),
-        observations=jnp.asarray(observations, dtype=float),
-        outages=jnp.asarray(outages, dtype=float),
-        price=jnp.asarray(np.zeros(len(agent_ids)) if price is None else price, dtype=float),
-        link_ends=jnp.asarray(np.sort(np.reshape(link_ends, (-1, 2)), axis=1), dtype=jnp.int32),
-        link_ber=jnp.asarray(link_ber, dtype=float),
-        arrival_rate=jnp.asarray(arrival_rate, dtype=float),
+        service_cv=_floats(service_cv),
+        observations=_floats(observations),
+        outages=_floats(outages),
+        price=_floats(np.zeros(len(agent_ids)) if price is None else price),
+        link_ends=_integers(np.sort(np.reshape(link_ends, (-1, 2)), axis=1)),
+        link_ber=_floats(link_ber),
+        arrival_rate=_floats(arrival_rate),
     )
     wanted = Request(
-        types=jnp.array([type_index[type_name] for type_name in request], dtype=jnp.int32),
-        capability_threshold=jnp.asarray(capability_threshold, dtype=float),
-        max_latency=jnp.asarray(max_latency, dtype=float),
+        types=_integers([type_index[type_name] for type_name in request]),
+        capability_threshold=_floats(capability_threshold),
+        max_latency=_floats(max_latency),
     )
     if not has_chain(network, wanted):
         raise NetworkError(
@@ -86,9 +87,19 @@ def assemble_scenario(
         agent_ids=tuple(agent_ids),
         type_names=type_names,
         elam_names=tuple(elam_names),
-        elam_fees=jnp.asarray(elam_fees, dtype=float),
+        elam_fees=_floats(elam_fees),
         made_by=made_by,
     )
+
+
+def _floats(values: Column | float) -> Float[Array, "..."]:
+    """Numbers in the default float type, converted here: on the device, every shape would be a program of its own."""
+    with np.errstate(over="ignore"):
+        return jax.device_put(np.asarray(values, dtype=jnp.result_type(float)))
+
+
+def _integers(values: Sequence[int] | np.ndarray) -> Int[Array, "..."]:
+    return jax.device_put(np.asarray(values, dtype=np.int32))
 
 
 def _same_floor(service_rate: np.ndarray) -> Float[Array, " agents"]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from jaxtyping import Array, Int
 
@@ -83,7 +83,7 @@ def count_walks(network: AgenticNetwork, request: Request) -> float:
 
 
 def _as_table(block: _Block) -> ChainTable:
-    return ChainTable(*(jnp.asarray(part, dtype=jnp.int32) for part in block))
+    return ChainTable(*(jax.device_put(part.astype(np.int32)) for part in block))
 
 
 def _blocks(network: AgenticNetwork, request: Request, block_size: int) -> Iterator[_Block]:

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-import networkx as nx
-
 from lameta_jax.network.fields import plain, refuse, require_mapping, require_one_of, shown
 
 Entry = dict[str, Any]
@@ -64,6 +62,8 @@ def graphml_elements(text: str, place: str) -> GraphElements:
 
 def gml_elements(text: str) -> GraphElements:
     """The content of a GML file; nodes go by their number, and may have a `label`."""
+    import networkx as nx  # half a second, and other formats do not need it
+
     graph = nx.parse_gml(text, label=None)  # pyright: ignore[reportArgumentType] (nodes by number)
     return GraphElements(
         dict(graph.graph),

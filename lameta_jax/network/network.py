@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, no_type_check
 
 import flax.struct
+import jax
 import jax.numpy as jnp
 import jraph
 import numpy as np
@@ -99,7 +100,9 @@ def neighbour_table(num_agents: int, link_ends: LinkEnds) -> NeighbourTable:
     links[tail, column] = link
     valid[tail, column] = True
     return NeighbourTable(
-        jnp.asarray(neighbours, dtype=jnp.int32), jnp.asarray(links, dtype=jnp.int32), jnp.asarray(valid)
+        jax.device_put(neighbours.astype(np.int32)),
+        jax.device_put(links.astype(np.int32)),
+        jax.device_put(valid),
     )
 
 

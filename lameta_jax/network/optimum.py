@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from lameta_jax.network.beam import BeamResult, beam_search
@@ -67,14 +68,14 @@ def optimum(
       price_weight: QoE that a US$ is worth, >= 0; a chain is valued by its QoE minus that times `chain_price`.
     """
     num_users, hops = preferences.shape[0], request.types.shape[0]
-    qoe = jnp.full((num_users, top), -jnp.inf, preferences.dtype)
-    agents = jnp.full((num_users, top, hops), -1, jnp.int32)
+    qoe = jax.device_put(np.full((num_users, top), -np.inf, preferences.dtype))
+    agents = jax.device_put(np.full((num_users, top, hops), -1, np.int32))
     evaluated = feasible = 0
     for chunk, valid in _padded_chunks(network, request, chunk_size):
         qoe, agents, found = _merge_chunk(
             qoe, agents, network, request, preferences, chunk, valid, form, price_weight
         )
-        evaluated += int(valid.sum())
+        evaluated += int(np.asarray(valid).sum())
         feasible += int(found)
     return BestChains(agents, jnp.where(jnp.isneginf(qoe), failure_qoe, qoe), evaluated, feasible)
 
@@ -88,7 +89,9 @@ def _padded_chunks(
         count = chunk.agents.shape[0]
         size = min(chunk_size, max(SMALLEST_CHUNK, 1 << (count - 1).bit_length())) if is_first else chunk_size
         rows = ((0, size - count), (0, 0))
-        yield ChainTable(jnp.pad(chunk.agents, rows), jnp.pad(chunk.links, rows)), jnp.arange(size) < count
+        # Padded here: on the device, every operation and shape would be a program of its own.
+        padded = ChainTable(*(jax.device_put(np.pad(part, rows)) for part in chunk))
+        yield padded, jax.device_put(np.arange(size) < count)
         is_first = False
 
 
