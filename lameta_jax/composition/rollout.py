@@ -6,6 +6,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Key, PyTree
 
 from lameta_jax.composition.advantages import weighted_mean
@@ -16,6 +17,7 @@ from lameta_jax.composition.task import InContext, Replayed, Task, Transition
 from lameta_jax.composition.types import EnvState, StepInfo, User
 from lameta_jax.functional import Params
 from lameta_jax.network.qoe import ChainFactors
+from lameta_jax.scale.distributed import placement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,11 @@ class EpisodeConfig:
 
 
 def composition_task(
-    policy: Policy, networks: EnvParams, config: EpisodeConfig, in_context: InContext | None = None
+    policy: Policy,
+    networks: EnvParams,
+    config: EpisodeConfig,
+    in_context: InContext | None = None,
+    mesh: Mesh | None = None,
 ) -> Task:
     """The composition of chains in slots of one network, or of many.
 
@@ -47,10 +53,19 @@ def composition_task(
         slot is one of a network drawn from them.
       config: sizes.
       in_context: what a memory makes of translations; none: they are taken as they are.
+      mesh: devices that share the episodes of every slot, each with a copy of the parameters; none: the default device.
 
     Returns:
       A task whose pool are `User`s, of whom `translated` is what each E-LAM makes of each, computed beforehand.
+
+    Raises:
+      ValueError: the users who come at once are no multiple of the devices.
     """
+    if mesh is not None and (config.users_per_slot // config.rounds) % mesh.size:
+        raise ValueError(
+            f"users_per_slot / rounds = {config.users_per_slot // config.rounds} must be a multiple of the"
+            f" {mesh.size} devices"
+        )
     many = networks.elam_fees.ndim > 1
 
     def draw_slot(key):
@@ -67,22 +82,30 @@ def composition_task(
         shape = (config.num_slots, config.users_per_slot)
         chosen = jnp.floor(pool.preference.shape[0] * jax.random.uniform(key_users, shape)).astype(int)
         users = jax.tree.map(lambda leaf: leaf[chosen], pool)
-        play = partial(collect_episodes, policy, params)
+        play = partial(_play, policy, params, mesh)
         if in_context is not None:
             play = partial(collect_in_turn, play, in_context, config.rounds)
         batch, told, last = jax.vmap(play)(jax.random.split(key_rollout, config.num_slots), slots, users)
         factors = jax.vmap(lambda slot, states: jax.vmap(lambda one: final_factors(one, slot))(states))
         return slots, batch, episode_metrics(batch, told, last.succeeded, factors(slots, last))
 
+    def init(key):
+        return _copied(policy.init(key), mesh)
+
     def replay(params, slots, batch):
+        episodes = batch.reward.shape[2]
+        if mesh is not None and episodes % mesh.size:
+            raise ValueError(f"{episodes} episodes of a minibatch must be a multiple of {mesh.size} devices")
+
         def decide(slot, observation, action):
             encoding = policy.encode(params, slot)
             decision = jax.vmap(jax.vmap(partial(policy.decode, params, encoding)))(observation)
             return Replayed(*evaluate_action(decision, observation, action), decision.value)
 
-        return jax.vmap(decide)(slots, batch.observation, batch.action)
+        params, seen = _copied(params, mesh), _spread((batch.observation, batch.action), mesh, 2)
+        return jax.vmap(decide)(slots, *seen)
 
-    return Task(init=policy.init, collect=collect, replay=replay)
+    return Task(init=init, collect=collect, replay=replay)
 
 
 def collect_episodes(
@@ -122,6 +145,19 @@ def collect_episodes(
         observation, action, log_prob, value, next_value, reward, terminated, truncated, alive
     )
     return transitions, info, last
+
+
+def _play(policy: Policy, params: Params, mesh: Mesh | None, key: Array, slot: EnvParams, users: User):
+    """`collect_episodes` with the users spread over the devices."""
+    return collect_episodes(policy, _copied(params, mesh), key, slot, _spread(users, mesh, 0))
+
+
+def _spread(tree: PyTree, mesh: Mesh | None, axis: int) -> PyTree:
+    return tree if mesh is None else jax.lax.with_sharding_constraint(tree, placement(mesh, axis))
+
+
+def _copied(tree: PyTree, mesh: Mesh | None) -> PyTree:
+    return tree if mesh is None else jax.lax.with_sharding_constraint(tree, placement(mesh))
 
 
 def collect_in_turn(
