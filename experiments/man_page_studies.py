@@ -113,7 +113,7 @@ def fig4() -> str:
 
 
 def benchmark() -> str:
-    results = load("man_step")
+    results = load("bench_man")
     rows = [
         [
             name,

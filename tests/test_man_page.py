@@ -54,6 +54,6 @@ def test_more_adaptation_trades_one_error_for_the_other(variable):
 
 
 def test_memory_and_speed():
-    found = results("man_step")
+    found = results("bench_man")
     assert found["temporary_bytes"]["30"] <= 1.5 * found["temporary_bytes"]["5"]
     assert found["beside_pytorch"]["FedAvg round"]["times_as_fast"] > 1

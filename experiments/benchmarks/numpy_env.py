@@ -88,8 +88,8 @@ class NumpyChainEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         self.rules = rules or Rules()
         self.agents, self.hops = len(network.agent_type), len(network.types)
         self.elams = len(network.elam_fees)
-        self.preference, self.translated = preference.tolist(), np.asarray(translated, np.float32)
-        self.translated_lists = self.translated.tolist()
+        # Whoever makes many environments shares one pool among them.
+        self.preference, self.translated = np.asarray(preference), np.asarray(translated, np.float32)
         self._tabulate(network)
         flags, unit = spaces.MultiBinary(self.agents), spaces.Box(0.0, 1.0, (self.agents,), np.float32)
         number = spaces.Box(-np.inf, np.inf, (), np.float32)
@@ -160,6 +160,7 @@ class NumpyChainEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         super().reset(seed=seed)
         user = (options or {}).get("user")
         self.user = int(self.np_random.integers(len(self.preference))) if user is None else user
+        self.wanted, self.said = self.preference[self.user].tolist(), self.translated[self.user].tolist()
         self.chain: list[int] = []
         self.elam, self.succeeded, self.over = self.rules.initial_elam, True, False
         self.sum_log_capability = self.sum_latency = 0.0
@@ -177,10 +178,7 @@ class NumpyChainEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         fits = exists and self.fits_lists[at][node]
         stepwise = rules.functional_reward if fits else -rules.functional_reward
         if exists:
-            said, (capability, _, latency, outage) = (
-                self.translated_lists[self.user][self.elam],
-                self.benefits[node],
-            )
+            said, (capability, _, latency, outage) = self.said[self.elam], self.benefits[node]
             link = float(self.link_benefit[self._row(), node]) if legal else 0.0
             stepwise += (
                 said[CAPABILITY] * capability
@@ -257,7 +255,7 @@ class NumpyChainEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         for node in chain:
             up *= self.up[node]
         up *= 1 - max([self.overload[node] for node in chain])
-        w = [4 * weight for weight in self.preference[self.user]]
+        w = [4 * weight for weight in self.wanted]
         bracket = correct ** w[INFORMATION] * w[CAPABILITY] * math.log(capability / threshold)
         bracket -= w[LATENCY] * math.log(self.sum_latency)
         return bracket if bracket < 0 else bracket * up ** w[OUTAGE]

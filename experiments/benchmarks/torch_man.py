@@ -1,4 +1,4 @@
-"""The second-order step and the FedAvg round of man_step.py in PyTorch, for comparison."""
+"""The second-order step and the FedAvg round of bench_man.py in PyTorch, for comparison."""
 
 from collections.abc import Callable
 from typing import Any

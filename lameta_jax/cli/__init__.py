@@ -26,6 +26,7 @@ COMMANDS = {
     "distill": "an E-LAM of your own, from labelled prompts in JSON Lines",
     "network": "look at a network, or make one from a real topology or a catalogue of services",
     "reproduce": "one figure or table of the papers, made again",
+    "bench": "how fast all this is beside other libraries, measured here",
     "train": "a composition policy for a network, by reinforcement learning",
     "sweep": "many such trainings at once: settings, seeds, networks, preferences",
     "meta": "an initialisation that agents adapt to their environments, by meta-learning",
