@@ -270,27 +270,27 @@ def recorded(step: Callable[[int], float], losses: list[float]) -> Callable[[], 
     return lambda: losses.append(step(next(numbers)))
 
 
-def measure(threads: int, rounds: int) -> dict[str, Any]:
-    """All workloads in this process."""
+def measure(threads: int, rounds: int, names: list[str]) -> dict[str, Any]:
+    """Workloads in this process."""
     import torch
 
     torch.set_num_threads(threads)
     results = {}
-    for name in WORKLOADS:
+    for name in names:
         with tempfile.TemporaryDirectory() as folder:
             write_model(folder)
             results[name] = compare(name, folder, rounds)
     return results
 
 
-def measure_apart(threads: int, rounds: int) -> dict:
+def measure_apart(threads: int, rounds: int, names: list[str]) -> dict:
     """`measure` in a process of its own on so many cores: a program takes its threads when it starts."""
     report(f"threads: {threads}")
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(cores)[:threads])
     try:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            return pool.submit(measure, threads, rounds).result()
+            return pool.submit(measure, threads, rounds, names).result()
     finally:
         os.sched_setaffinity(0, cores)
 
@@ -299,7 +299,8 @@ def main() -> None:
     given = options(__doc__)
     cores = len(os.sched_getaffinity(0))
     counts = [1] if given.quick or cores == 1 else [1, cores]
-    by_threads = {str(threads): measure_apart(threads, 1 if given.quick else 4) for threads in counts}
+    rounds, names = (1, list(WORKLOADS)[:1]) if given.quick else (4, list(WORKLOADS))
+    by_threads = {str(threads): measure_apart(threads, rounds, names) for threads in counts}
     comparisons = [
         comparison(
             f"DPO step, {name}, {threads} thread(s)",
