@@ -1,0 +1,90 @@
+"""A sweep of 256 trainings: runs at once beside the same runs one by one, and what the sweep itself chooses.
+
+    lameta bench sweep                            # or: python experiments/benchmarks/bench_sweep.py
+
+Trainings of the pointer policy on lameta-81, learning rates drawn at random. First, contenders take turns in one
+process: one run at a time by the whole processor, and several at once, shared by devices of one core each or not. Then
+all runs are done by `sweep`, which measures by itself; its choice must not cost more per run than one by one.
+"""
+
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import jax
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+jax.config.update("jax_num_cpu_devices", CORES)  # before anything else uses jax
+
+from benchmark import Contender, comparison, finish, measured, options, report  # noqa: E402
+
+from lameta_jax.network.scenarios import load_named  # noqa: E402
+from lameta_jax.pipeline.policy_sweep import ANY, PolicySweep, PolicySweepConfig, checked_space  # noqa: E402
+from lameta_jax.scale.chunks import ChunkRunner, SweepConfig  # noqa: E402
+from lameta_jax.scale.distributed import device_mesh  # noqa: E402
+from lameta_jax.scale.space import Group, LogUniform, random_runs  # noqa: E402
+from lameta_jax.scale.sweep import sweep  # noqa: E402
+from lameta_jax.scale.timing import peak_memory  # noqa: E402
+from lameta_jax.scale.width import seconds_per_run  # noqa: E402
+
+BUDGET = 2e9  # bytes
+ALONE = "one by one"
+AIM = 1.0
+
+
+def main() -> None:
+    given = options(__doc__)
+    runs, updates, users, repeats = (8, 1, 16, 2) if given.quick else (256, 10, 64, 5)
+    trained = PolicySweep([load_named("lameta-81")], (ANY,), PolicySweepConfig(updates=updates, users=users))
+    space = checked_space("ppo", {"learning_rate": LogUniform(1e-4, 1e-2)})
+    (group,) = trained.in_world(random_runs(trained.spaces(space)[0], runs, (0,), draw_seed=0), 0)
+    mesh = device_mesh()
+    contenders = {ALONE: contender(trained, group, 1, None)}
+    for width in (4,) if given.quick else (2, 8, 32):
+        contenders[f"{width} at once, one device"] = contender(trained, group, width, None)
+        if mesh.size > 1:
+            contenders[f"{width} at once, {mesh.size} devices"] = contender(trained, group, width, mesh)
+    rows = measured(contenders, repeats)
+    with tempfile.TemporaryDirectory() as folder:
+        config = SweepConfig(memory_bytes=BUDGET)
+        found = sweep(trained.train, [group], config, folder=Path(folder), mesh=mesh)
+    times = seconds_per_run(found.chunks)
+    steady = sum(chunk.seconds for chunk in found.chunks) / runs
+    alone = 1 / rows[ALONE]["per_second"]
+    rows["the sweep"] = {"per_second": 1 / steady}
+    comparisons = [
+        comparison(f"a sweep of {runs} trainings", rows, "the sweep", ALONE, unit="trainings", aim=AIM)
+    ]
+    results = {
+        "sizes": {"runs": runs, "updates": updates, "users": users},
+        "contenders": rows,
+        "sweep": {
+            "seconds_per_run": steady,
+            "seconds_per_run_one_by_one": alone,
+            "compile_seconds": sum(chunk.compile_seconds for chunk in found.chunks),
+            "seconds_per_run_by_width": {str(width): seconds for width, seconds in times.items()},
+            "runs_by_width": {
+                str(width): sum(chunk.count for chunk in found.chunks if chunk.width == width)
+                for width in times
+            },
+            "program_bytes": max(chunk.bytes for chunk in found.chunks),
+            "budget_bytes": BUDGET,
+            "peak_bytes_of_the_process": peak_memory(),
+        },
+    }
+    report(f"chosen: {results['sweep']['runs_by_width']}")
+    finish("sweep", comparisons, results, given, seeds=[0])
+
+
+def contender(trained: PolicySweep, group: Group, width: int, mesh: jax.sharding.Mesh | None) -> Contender:
+    """The first runs of the group."""
+    runner = ChunkRunner(trained.train, 0, group, SweepConfig(), mesh)
+    content = runner.do(0, width)
+    assert content is not None
+    report(f"{width} at once: compiled in {content.chunk.compile_seconds:.0f} s")
+    return Contender(partial(runner.do, 0, width), width)
+
+
+if __name__ == "__main__":
+    main()
