@@ -57,7 +57,7 @@ def main() -> None:
     results = {
         "sizes": {"agents": AGENTS, "steps": steps, "batch": BATCH},
         "beside_pytorch": found,
-        "forms": forms(data, repeats),
+        "forms": forms(data, repeats, LOOPS[:1] if given.quick else LOOPS),
         "temporary_bytes": memory((5,) if given.quick else (5, STEPS)),
         "torch": peers.version,
     }
@@ -123,14 +123,14 @@ def check_agreement(data: tuple) -> None:
                 np.testing.assert_allclose(leaf, peer.flat(mine)[path], rtol=2e-3, atol=2e-5, err_msg=label)
 
 
-def forms(data: tuple, repeats: int) -> dict[str, dict[str, dict[str, Any]]]:
+def forms(data: tuple, repeats: int, loops: tuple[AgentLoop, ...]) -> dict[str, dict[str, dict[str, Any]]]:
     """Steady seconds of every form and loop, on fewer steps."""
     short, found = tuple(leaf[:, :FORM_STEPS] for leaf in data), {}
     for name, work in ((SECOND_ORDER, second_order), (FEDAVG, fedavg)):
         contenders = {
             f"{form}, {loop}": prepared(work(form, loop), short)
             for form in FORMS
-            for loop in LOOPS
+            for loop in loops
             if (form, loop) != ("xla", "vectorised") or jax.default_backend() != "cpu"
         }
         rows = measured(contenders, repeats)
