@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key
 
 from lameta_jax.composition import ppo, reinforce
@@ -24,6 +25,7 @@ from lameta_jax.network.chains import count_walks
 from lameta_jax.network.network import AgenticNetwork, Request, Scenario
 from lameta_jax.network.optimum import beam_search, optimum
 from lameta_jax.scale.checkpoint import packed, read_checkpoint, unpacked, write_checkpoint
+from lameta_jax.scale.distributed import from_first_process
 
 POOL_SIZE = 4096  # users that episodes are drawn from
 TEST_USERS = 200
@@ -81,27 +83,33 @@ def train_policy(
     partial: Path,
     purpose: Mapping[str, str],
     report: Callable[[Report], None],
+    mesh: Mesh | None = None,
 ) -> TrainedPolicy:
     """Train a pointer policy, going on from the checkpoint at `partial` if there is one.
 
-    However often it is interrupted, the result is the same to the bit. The checkpoint is left for the caller to remove
-    when the result is safe.
+    However often it is interrupted, the result is the same to the bit, on as many devices. The checkpoint is left for
+    the caller to remove when the result is safe.
 
     Args:
       purpose: what the result depends on, by name, see `write_checkpoint`.
       report: called after every `updates_per_report` updates, before the state is saved: what is not saved is
         reported again by whoever goes on from there.
+      mesh: devices that share the episodes; none: the default device. If they are of several processes, all of them
+        call this alike; the first one reads and writes the checkpoint.
 
     Raises:
       CheckpointError: the checkpoint is damaged or of another training, or cannot be written.
+      ValueError: the episodes of a minibatch are no multiple of the devices.
     """
     sizes = PolicyConfig(num_elams=len(scenario.elam_names))
-    task = composition_task(make_policy(sizes), make_env_params(scenario, config.env), config.episodes)
+    task = composition_task(
+        make_policy(sizes), make_env_params(scenario, config.env), config.episodes, mesh=mesh
+    )
     algorithm, num_updates = ALGORITHMS[config.algorithm], config.learner.num_updates
     trainer = algorithm.make_train(config.learner, task)
     key_users, key = jax.random.split(jax.random.key(config.seed))
     state = trainer.init(algorithm.hyperparameters, any_users(key_users, POOL_SIZE, sizes.num_elams), key)
-    kept = read_checkpoint(partial, purpose)
+    kept = from_first_process(lambda: read_checkpoint(partial, purpose))
     if kept is not None:
         state = unpacked(state, kept["state"])
     resumed_at = done = int(state.num_updates)
@@ -110,8 +118,10 @@ def train_policy(
         state, metrics = trainer.advance(algorithm.hyperparameters, state, count)
         done += count
         report(Report(done, resumed_at, {name: np.asarray(values) for name, values in metrics.items()}))
-        write_checkpoint(partial, purpose, {"state": packed(state)})
-    return TrainedPolicy(config=sizes, params=state.params, initial_elam=config.env.initial_elam)
+        content = {"state": jax.device_get(packed(state))}
+        from_first_process(lambda content=content: write_checkpoint(partial, purpose, content))
+    params = state.params if mesh is None else jax.tree.map(jnp.asarray, jax.device_get(state.params))
+    return TrainedPolicy(config=sizes, params=params, initial_elam=config.env.initial_elam)
 
 
 def share_of_optimum(scenario: Scenario, trained: TrainedPolicy, key: Key[Array, ""]) -> Share:
