@@ -1,15 +1,12 @@
 """`lameta sweep`: policies trained with many settings and seeds at once, in chunks that can be interrupted."""
 
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import jax
 import tyro
 
 from lameta_jax import __version__
@@ -24,18 +21,22 @@ from lameta_jax.cli.common import (
     write_json,
     write_table,
 )
-from lameta_jax.cli.sweep_options import read_varied
-from lameta_jax.cli.sweep_report import METRIC, remarks, reporter, rows, write_results
+from lameta_jax.cli.sweep_engine import (
+    all_runs,
+    cores_as_devices,
+    engine,
+    halving_of,
+    policy_config,
+    search,
+)
+from lameta_jax.cli.sweep_report import remarks, reporter, rows, write_results
 from lameta_jax.network.network import Scenario
 from lameta_jax.network.schema import scenario_to_mapping
 from lameta_jax.pipeline.own_policy import ALGORITHMS
-from lameta_jax.pipeline.policy_sweep import ANY, PolicySweep, PolicySweepConfig, checked_space
+from lameta_jax.pipeline.policy_sweep import ANY, PolicySweep
 from lameta_jax.scale.checkpoint import CheckpointError
-from lameta_jax.scale.chunks import SweepConfig as ChunkConfig
-from lameta_jax.scale.distributed import device_mesh
-from lameta_jax.scale.halving import HalvingConfig, halve
-from lameta_jax.scale.space import Group, SpaceError, grid_runs, random_runs
-from lameta_jax.scale.sweep import sweep as run_sweep
+from lameta_jax.scale.ray_engine import WorkerError
+from lameta_jax.scale.space import SpaceError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,11 @@ class SweepConfig:
     width: int | None = None  # runs at once; not given: measured, within --memory-gb
     memory_gb: float = 4.0  # that a program may need
     devices: int | None = None  # that share the runs of a chunk; not given: all, on a processor one per core
+    engine: Literal["local", "ray"] = "local"
+    """ray: chunks are spread over the workers of a Ray cluster, or of a Ray of this machine alone"""
+    workers: int | None = None  # of Ray; not given: as many as the cluster has room for
+    trials: int | None = None
+    """given: Optuna chooses the sizes (width=32,64,128) of so many trials, each with all other settings and seeds"""
     keep: int = 4  # best policies to write
     draw_seed: int = 0  # of the configurations that are drawn
     json: tyro.conf.FlagCreatePairsOff[bool] = False  # print one JSON object
@@ -73,24 +79,26 @@ class SweepConfig:
 
 def sweep(config: SweepConfig) -> None:
     """Do all runs, write tables, best policies and a figure, and print the best configurations."""
-    out, mesh = _checked(config), _mesh(config.devices)
+    out = _checked(config)
+    cores_as_devices(config.devices)
     scenarios = [read_network(name) for name in config.network]
-    with refusing(SpaceError, ValueError):
-        trained = PolicySweep(scenarios, config.preference, _policy_config(config))
-        groups, train = _plan(config, trained)
-    chunks = ChunkConfig(
-        metric=METRIC, width=config.width, memory_bytes=config.memory_gb * 1e9, keep=config.keep
-    )
-    folder, purpose = out / "chunks", _purpose(config, scenarios)
-    with refusing(CheckpointError, SpaceError, MemoryError):
+    purpose = _purpose(config, scenarios)
+    with refusing(SpaceError, ValueError, CheckpointError, MemoryError, WorkerError, ConnectionError):
+        trained = PolicySweep(scenarios, config.preference, policy_config(config))
+        groups = all_runs(config, trained, {})
+        do = engine(config, scenarios, trained, halving_of(config, groups), purpose, reporter())
         try:
-            swept = run_sweep(
-                train, groups, chunks, folder=folder, purpose=purpose, mesh=mesh, report=reporter()
-            )
+            if config.trials is None:
+                swept = do(groups, out / "chunks")
+            else:
+                swept = search(config, trained, do, out / "search", purpose)
         except KeyboardInterrupt:
-            say(f"the same command goes on from {folder}")
+            say(f"the same command goes on from what is in {out}")
             raise
-        summary = write_results(out, trained, groups, swept)
+        except ModuleNotFoundError as missing:
+            extra = "ray" if missing.name == "ray" else "sweep"
+            raise BadInputError(f"{missing.name} is missing: pip install 'lameta_jax[{extra}]'") from None
+        summary = write_results(out, trained, list(groups[0].columns), swept)
     if config.json:
         write_json(summary)
     else:
@@ -100,7 +108,8 @@ def sweep(config: SweepConfig) -> None:
 
 
 def _checked(config: SweepConfig) -> Path:
-    check_counts(config, "random", "seeds", "stages", "updates", "users", "width", "devices", "keep")
+    check_counts(config, "random", "seeds", "stages", "updates", "users", "width", "devices", "workers")
+    check_counts(config, "trials", "keep")
     check_seed(config.draw_seed)
     if config.memory_gb <= 0:
         raise BadInputError(f"--memory-gb: {config.memory_gb} must be > 0")
@@ -121,42 +130,6 @@ def _checked(config: SweepConfig) -> Path:
     except OSError as error:
         raise BadInputError(f"--out: {out} cannot be made ({error.strerror})") from None
     return out
-
-
-def _mesh(devices: int | None) -> jax.sharding.Mesh | None:
-    """The devices that share chunks. On a processor, cores become devices: that is how runs are done side by side."""
-    with contextlib.suppress(RuntimeError):  # where jax has been used before, devices are what they are
-        jax.config.update("jax_num_cpu_devices", devices or _cores())
-    with refusing(ValueError):
-        mesh = device_mesh(devices)
-    return mesh if mesh.size > 1 else None
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _policy_config(config: SweepConfig) -> PolicySweepConfig:
-    return PolicySweepConfig(algorithm=config.algorithm, updates=config.updates, users=config.users)
-
-
-def _plan(config: SweepConfig, trained: PolicySweep) -> tuple[list[Group], Any]:
-    """All runs, and what trains them."""
-    space, seeds = checked_space(config.algorithm, read_varied(config.vary)), range(config.seeds)
-    groups: list[Group] = []
-    for world, whole in enumerate(trained.spaces(space)):
-        if config.random is None:
-            found = grid_runs(whole, seeds)
-        else:
-            found = random_runs(whole, config.random, seeds, config.draw_seed)
-        groups += trained.in_world(found, world)
-    if config.stages == 1:
-        return groups, trained.train
-    together = min(group.size for group in groups) // config.seeds
-    halving = HalvingConfig(
-        configurations=together, num_seeds=config.seeds, stages=config.stages, eta=config.eta, metric=METRIC
-    )
-    return groups, halve(trained.staged(halving), halving)
 
 
 def _purpose(config: SweepConfig, scenarios: Sequence[Scenario]) -> dict[str, str]:

@@ -13,7 +13,6 @@ from lameta_jax.cli.sweep_figure import save_sweep_figure
 from lameta_jax.composition.policy_files import save_policy
 from lameta_jax.pipeline.policy_sweep import PolicySweep
 from lameta_jax.scale.checkpoint import write_whole
-from lameta_jax.scale.space import Group
 from lameta_jax.scale.sweep import Progress, Swept
 from lameta_jax.scale.sweep_table import configurations, write_csv, write_parquet
 from lameta_jax.scale.width import seconds_per_run
@@ -47,13 +46,12 @@ def reporter() -> Callable[[Progress], None]:
     return report
 
 
-def write_results(out: Path, trained: PolicySweep, groups: Sequence[Group], swept: Swept) -> dict[str, Any]:
+def write_results(out: Path, trained: PolicySweep, settings: Sequence[str], swept: Swept) -> dict[str, Any]:
     """Write everything but the chunks into a folder; the summary, which is one of the files.
 
     Raises:
       CheckpointError: a file cannot be written.
     """
-    settings = list(groups[0].columns)
     ranking = configurations(swept.table, settings, METRIC)
     files = {"runs": "runs.csv", "configurations": "configurations.csv", "figure": "sweep.png"}
     write_csv(out / files["runs"], swept.table)
@@ -76,7 +74,7 @@ def write_results(out: Path, trained: PolicySweep, groups: Sequence[Group], swep
         "best": best | {"test_share": _test_share(swept.table, {name: best[name] for name in settings})},
         "configurations": {name: values[:SHOWN] for name, values in ranking.items()},
         "best_runs": best_runs,
-        "seconds_per_run": _by_width(swept, len(groups)),
+        "seconds_per_run": _by_width(swept),
         "files": {name: str(out / file) for name, file in files.items()},
     }
     write_whole(out / "sweep.json", lambda draft: draft.write_text(json.dumps(summary, indent=1) + "\n"))
@@ -140,8 +138,9 @@ def _test_share(table: Mapping[str, Sequence[Any]], settings: Mapping[str, Any])
     )
 
 
-def _by_width(swept: Swept, groups: int) -> list[dict[int, float]]:
-    """For every program, the seconds that a run took by how many were done at once."""
+def _by_width(swept: Swept) -> list[dict[int, float]]:
+    """For every program, the seconds that a run took by how many were done at once; none where trials are many."""
     return [
-        seconds_per_run(chunk for chunk in swept.chunks if chunk.group == number) for number in range(groups)
+        seconds_per_run(chunk for chunk in swept.chunks if chunk.group == number)
+        for number in sorted({chunk.group for chunk in swept.chunks})
     ]

@@ -152,7 +152,7 @@ class Results:
         sizes = [group.size for group in groups]
         self._first = [sum(sizes[:number]) for number in range(len(sizes))]
         self._total = sum(sizes)
-        self._scores: dict[str, np.ndarray] = {}
+        self._scores: dict[str, list[Any]] = {}
         self._best: list[Kept] = []
         self._chunks: list[Chunk] = []
 
@@ -160,8 +160,8 @@ class Results:
         """Takes in a chunk."""
         first = self._first[content.chunk.group] + content.chunk.start
         for name, values in content.scores.items():
-            column = self._scores.setdefault(name, np.full(self._total, np.nan, np.float64))
-            column[first : first + content.chunk.count] = values
+            column = self._scores.setdefault(name, [float("nan")] * self._total)
+            column[first : first + content.chunk.count] = values.tolist()
         metric = np.asarray(ranked(content.scores[self._config.metric]))
         for place, row in enumerate(content.best):
             result = jax.tree.map(lambda leaf, place=place: leaf[place], content.kept)
@@ -182,8 +182,7 @@ class Results:
         for name in self._groups[0].columns:
             table[name] = [value for group in self._groups for value in group.columns[name]]
         table["seed"] = [int(seed) for group in self._groups for seed in group.seed]
-        table |= {name: values.tolist() for name, values in self._scores.items()}
-        return Swept(table, self._best, self._chunks)
+        return Swept(table | self._scores, self._best, self._chunks)
 
 
 def identity(groups: Sequence[Group], config: SweepConfig, purpose: Mapping[str, str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """`lameta sweep`: tables, policies and a figure; taken up again; refusals."""
 
 import csv
+import importlib.util
 import json
 import os
 import signal
@@ -134,3 +135,50 @@ def test_killed_at_any_time_it_ends_in_the_same_table(network, tmp_path):
         assert not (killed / "runs.csv").exists()
     subprocess.run(command(killed), check=True)
     assert (killed / "runs.csv").read_text() == (tmp_path / "whole" / "runs.csv").read_text()
+
+
+@pytest.mark.slow
+def test_optuna_chooses_sizes(lameta, network, tmp_path):
+    vary = ("--vary", "learning_rate=1e-2,1e-1", "context_width=4,8,16")
+    out = tmp_path / "out"
+    command = ("sweep", "--network", network, "--out", out, *vary, *SMALL, "--trials", "3", "--width", "4")
+    summary = lameta(*command, "--json").json
+    with (out / "runs.csv").open(newline="") as file:
+        runs = list(csv.DictReader(file))
+    scores = {}
+    for row in runs:
+        scores.setdefault((row["context_width"], row["learning_rate"]), []).append(float(row["score"]))
+    best = max(scores, key=lambda one: sum(scores[one]))
+    assert (str(summary["best"]["context_width"]), str(summary["best"]["learning_rate"])) == best
+    again = lameta(*command, "--json").json
+    assert again["best"] == summary["best"] and again["runs"] == summary["runs"]
+
+
+def test_a_search_needs_sizes(lameta, network, tmp_path):
+    run = lameta("sweep", "--network", network, "--out", tmp_path / "out", "--devices", "1", "--trials", "2")
+    assert "a search needs --vary of a size" in run.refusal
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra `ray`")
+def test_ray_brings_the_same_table(network, tmp_path):
+    def table(engine, *options):
+        out = tmp_path / engine
+        vary = ("--vary", "learning_rate=1e-3,1e-2,1e-1")
+        given = (
+            "--network",
+            network,
+            "--out",
+            out,
+            *vary,
+            *SMALL,
+            "--width",
+            "2",
+            "--engine",
+            engine,
+            *options,
+        )
+        subprocess.run([sys.executable, "-m", "lameta_jax.cli", "sweep", *map(str, given)], check=True)
+        return (out / "runs.csv").read_text()
+
+    assert table("ray", "--workers", "2") == table("local")
