@@ -44,20 +44,25 @@ class _Group:
 class Plan:
     """What is done, what is in whose hands, and what comes next."""
 
-    def __init__(self, sizes: Sequence[int], *, width: int | None, workers: int, budget: float, tries: int):
+    def __init__(self, sizes: Sequence[int], *, budget: float, tries: int):
         """Nothing is done yet.
 
         Args:
           sizes: runs of every group.
-          width: runs at once; none: measured.
-          workers: that share the runs.
           budget: bytes that a program may need.
           tries: how often a chunk is handed out before it is given up.
         """
-        self._groups = [_Group(size, settled=width) for size in sizes]
-        self._width, self._workers, self._budget, self._tries = width, workers, budget, tries
+        self._groups = [_Group(size) for size in sizes]
+        self._width: int | None = None
+        self._workers, self._budget, self._tries = 1, budget, tries
         self._losses: dict[tuple[int, int], int] = {}  # by group and first run
         self.given_up: list[Job] = []
+
+    def begin(self, workers: int, width: int | None) -> None:
+        """So many workers share the runs that are left, `width` of them at once; none: measured."""
+        self._workers, self._width = workers, width
+        for group in self._groups:
+            group.settled = width
 
     def found(self, chunk: Chunk) -> bool:
         """A chunk that was there before; whether it is of use, having no runs that another has."""

@@ -53,7 +53,7 @@ def deadly(folder: str, kills: int):
     """Training whose process is killed in the middle of a chunk, `kills` times in all."""
 
     def strike(rate):
-        if rate == 1.0:
+        if rate == 2.0:  # of the last chunks
             for number in range(kills):
                 try:
                     (Path(folder) / str(number)).touch(exist_ok=False)
@@ -140,4 +140,4 @@ def test_a_chunk_that_kills_every_worker_is_given_up_in_one_line(tmp_path):
     starts = {path.stem for path in (tmp_path / "chunks").glob("*.chunk")}
     assert {f"group-000-run-{start:07d}" for start in range(0, 24, 4)} < starts
     assert len(starts) == 10  # the two with the rate that kills are missing
-    assert "8 to 11 of program 1" in found["error"] and "12 to 15 of program 1" in found["error"]
+    assert "16 to 19 of program 1" in found["error"] and "20 to 23 of program 1" in found["error"]

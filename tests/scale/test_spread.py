@@ -7,15 +7,21 @@ from lameta_jax.scale.spread import Plan
 from lameta_jax.scale.width import Chunk
 
 
+def begun(sizes, workers, width, **limits):
+    plan = Plan(sizes, **limits)
+    plan.begin(workers, width)
+    return plan
+
+
 def play(plan, workers, seconds, seed=0, lose=lambda job, times: False):
     """Workers who end in a random order; `lose(job, times it was begun)` loses one. What was done, in order."""
-    random, busy, done, begun = np.random.default_rng(seed), [], [], {}
+    random, busy, done, times = np.random.default_rng(seed), [], [], {}
     while not plan.finished:
         while len(busy) < workers and (job := plan.hand_out()) is not None:
             busy.append(job)
         job = busy.pop(int(random.integers(len(busy))))
-        begun[job] = begun.get(job, 0) + 1
-        if lose(job, begun[job]):
+        times[job] = times.get(job, 0) + 1
+        if lose(job, times[job]):
             plan.lost(job)
             continue
         count = job.stop - job.start
@@ -34,7 +40,7 @@ def check_each_run_once(done, sizes):
 @pytest.mark.parametrize("width", [None, 1, 7])
 def test_every_run_is_done_once_whoever_is_lost(workers, width):
     for seed in range(5):
-        plan = Plan((50, 3, 121), width=width, workers=workers, budget=float("inf"), tries=3)
+        plan = begun((50, 3, 121), workers, width, budget=float("inf"), tries=3)
         done = play(
             plan,
             workers,
@@ -48,7 +54,7 @@ def test_every_run_is_done_once_whoever_is_lost(workers, width):
 
 def test_widths_are_tried_one_after_the_other_and_then_all_work():
     """No width costs more than a run alone: the widest is best, until four workers would not all have a chunk."""
-    plan = Plan((201,), width=None, workers=4, budget=float("inf"), tries=3)
+    plan = begun((201,), 4, None, budget=float("inf"), tries=3)
     for width in (1, 4, 16):
         job = plan.hand_out()
         assert job.width == width and plan.hand_out() is None
@@ -60,7 +66,7 @@ def test_widths_are_tried_one_after_the_other_and_then_all_work():
 
 
 def test_what_is_there_is_not_done_again():
-    plan = Plan((30,), width=4, workers=2, budget=float("inf"), tries=3)
+    plan = begun((30,), 2, 4, budget=float("inf"), tries=3)
     there = [Chunk(0, 8, 4, 4, 1.0, 0.0, 0), Chunk(0, 14, 4, 4, 1.0, 0.0, 0)]
     assert all(plan.found(chunk) for chunk in there)
     assert not plan.found(Chunk(0, 16, 4, 4, 1.0, 0.0, 0))  # of which one run is there already
@@ -71,14 +77,14 @@ def test_what_is_there_is_not_done_again():
 
 
 def test_a_chunk_that_ends_every_worker_is_given_up_and_all_others_are_done():
-    plan = Plan((20, 5), width=5, workers=3, budget=float("inf"), tries=2)
+    plan = begun((20, 5), 3, 5, budget=float("inf"), tries=2)
     done = play(plan, 3, lambda n: 1.0, lose=lambda job, times: (job.group, job.start) == (0, 10))
     assert [(job.group, job.start, job.stop) for job in plan.given_up] == [(0, 10, 15)]
     assert sorted((job.group, job.start) for job in done) == [(0, 0), (0, 5), (0, 15), (1, 0)]
 
 
 def test_what_does_not_fit_is_done_in_narrower_chunks_or_not_at_all():
-    plan = Plan((100,), width=None, workers=1, budget=1e3, tries=3)
+    plan = begun((100,), 1, None, budget=1e3, tries=3)
     job = plan.hand_out()
     plan.done(job, Chunk(0, 0, 1, 1, 1.0, 0.0, 10))
     job = plan.hand_out()
@@ -86,7 +92,7 @@ def test_what_does_not_fit_is_done_in_narrower_chunks_or_not_at_all():
     plan.refused(job)
     assert (plan.hand_out().width, plan.hand_out().start) == (1, 2)
     for width in (None, 6):
-        plan = Plan((100,), width=width, workers=1, budget=1e3, tries=3)
+        plan = begun((100,), 1, width, budget=1e3, tries=3)
         job = plan.hand_out()
         with pytest.raises(MemoryError, match=f"{job.width} runs at once need more than 1e\\+03 bytes"):
             plan.refused(job)
