@@ -22,13 +22,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from lameta_jax.composition.links import candidate, candidates, link_of_pairs, place, predecessor
 from lameta_jax.composition.reward import episode_bonus, normalised_benefit, step_reward
-from lameta_jax.composition.slots import Conditions, available, with_conditions
+from lameta_jax.composition.slots import Conditions, with_conditions
 from lameta_jax.composition.types import Action, EnvParams, EnvState, Observation, StepInfo, User
 from lameta_jax.network.network import AgenticNetwork, Scenario, neighbour_table
-from lameta_jax.network.outage import crash_probability
-from lameta_jax.network.qoe import QOE_FORMS, ChainFactors, chain_factors
-from lameta_jax.network.queueing import agent_latency
+from lameta_jax.network.qoe import QOE_FORMS, AgentFactors, ChainFactors, agent_factors, chain_factors
 from lameta_jax.types import CAPABILITY, INFORMATION, LATENCY, OUTAGE
 
 REWARD_PREFERENCES = ("user", "translated")
@@ -61,11 +60,13 @@ def make_env_params(scenario: Scenario, config: EnvConfig | None = None) -> EnvP
     num_elams = len(scenario.elam_names)
     if not 0 <= config.initial_elam < num_elams:
         raise ValueError(f"initial_elam = {config.initial_elam} must be in [0, {num_elams})")
-    node_benefits, link_benefits = jax.jit(_benefits)(network)
+    agents, node_benefits, link_benefits = jax.jit(_prepared)(network)
     return EnvParams(
         network=network,
         request=scenario.request,
         table=neighbour_table(network.agent_type.shape[0], network.link_ends),
+        link_of_pairs=link_of_pairs(network.agent_type.shape[0], network.link_ends),
+        agents=agents,
         elam_fees=jnp.asarray(scenario.elam_fees, dtype=float),
         node_benefits=node_benefits,
         link_benefits=link_benefits,
@@ -82,8 +83,10 @@ def make_env_params(scenario: Scenario, config: EnvConfig | None = None) -> EnvP
 def slot_params(params: EnvParams, conditions: Conditions) -> EnvParams:
     """The same decision process under the conditions of a slot."""
     network = with_conditions(params.network, conditions)
-    node_benefits, link_benefits = _benefits(network)
-    return replace(params, network=network, node_benefits=node_benefits, link_benefits=link_benefits)
+    agents, node_benefits, link_benefits = _prepared(network)
+    return replace(
+        params, network=network, agents=agents, node_benefits=node_benefits, link_benefits=link_benefits
+    )
 
 
 def reset(key: Key[Array, ""], params: EnvParams, user: User) -> tuple[Observation, EnvState]:
@@ -127,17 +130,16 @@ def step(
 
 def observe(state: EnvState, params: EnvParams) -> Observation:
     """What the policy sees in a state; no array is larger than the number of agents."""
-    legal, link, linked = _candidates(state, params)
-    at, network = _place(state, params), params.network
-    latency = agent_latency(network.arrival_rate, network.service_rate, network.service_cv)
+    legal, link, linked = candidates(state, params)
+    at, network = place(state, params), params.network
     return Observation(
         preference=_translated(state),
         elam=state.elam,
         step=at,
         hops_left=params.num_hops - at,
-        predecessor=_predecessor(state),
+        predecessor=predecessor(state),
         log_capability=_sum_so_far(state, jnp.log(network.capability)),
-        latency=_sum_so_far(state, latency),
+        latency=_sum_so_far(state, params.agents.latency),
         fits=network.agent_type == params.request.types[at],
         linked=linked,
         link_benefit=jnp.where(linked, _link_benefit(state, link, params), 0.0),
@@ -148,16 +150,16 @@ def observe(state: EnvState, params: EnvParams) -> Observation:
 
 def final_factors(state: EnvState, params: EnvParams) -> ChainFactors:
     """The four factors of the chain of a finished episode; meaningless where `state.succeeded` is False."""
-    return chain_factors(params.network, jnp.maximum(state.chain, 0), state.links)
+    return chain_factors(params.network, jnp.maximum(state.chain, 0), state.links, params.agents)
 
 
 def _extend_chain(
     state: EnvState, action: Action, params: EnvParams
 ) -> tuple[EnvState, Float[Array, " 4"], Bool[Array, ""]]:
     """The state after an action, the normalised factors of the agent that it adds, and whether that fits."""
-    at = _place(state, params)
+    at = place(state, params)
     exists = _within(action.node, params.num_agents) & _within(action.elam, params.num_elams)
-    is_legal, link, _ = (candidates[action.node] for candidates in _candidates(state, params))
+    is_legal, link = candidate(state, action.node, params)
     is_legal = is_legal & exists
     fits = exists & (params.network.agent_type[action.node] == params.request.types[at])
     link_benefit = jnp.where(is_legal, _link_benefit(state, link, params), 0.0)
@@ -174,23 +176,6 @@ def _extend_chain(
         terminated=terminated,
     )
     return moved, benefits, fits
-
-
-def _candidates(
-    state: EnvState, params: EnvParams
-) -> tuple[Bool[Array, " agents"], Int[Array, " agents"], Bool[Array, " agents"]]:
-    """Which agents may come next, over which link, and which are neighbours of the predecessor at all."""
-    num_agents = params.num_agents
-    predecessor = jnp.maximum(_predecessor(state), 0)
-    # Padded places are sent out of bounds and dropped, so that they cannot overwrite a true neighbour.
-    place = jnp.where(params.table.valid[predecessor], params.table.neighbours[predecessor], num_agents)
-    link = jnp.zeros(num_agents, dtype=int).at[place].set(params.table.link[predecessor], mode="drop")
-    linked = jnp.full(num_agents, state.step == 0).at[place].set(True, mode="drop")
-    taken = jnp.where(state.chain >= 0, state.chain, num_agents)
-    legal = linked.at[taken].set(False, mode="drop") & available(params.network)
-    if params.mask_types:
-        legal = legal & (params.network.agent_type == params.request.types[_place(state, params)])
-    return legal, link, linked
 
 
 def _link_benefit(state: EnvState, link: Int[Array, "*batch"], params: EnvParams) -> Float[Array, "*batch"]:
@@ -219,15 +204,6 @@ def _bonus(state: EnvState, params: EnvParams) -> tuple[Float[Array, ""], Float[
     return (value(_translated(state)) if params.reward_preference == "translated" else qoe), qoe
 
 
-def _place(state: EnvState, params: EnvParams) -> Int[Array, ""]:
-    """The place in the request to fill now; the last one after the end."""
-    return jnp.minimum(state.step, params.num_hops - 1)
-
-
-def _predecessor(state: EnvState) -> Int[Array, ""]:
-    return jnp.where(state.step == 0, -1, state.chain[jnp.maximum(state.step - 1, 0)])
-
-
 def _sum_so_far(state: EnvState, values: Float[Array, " agents"]) -> Float[Array, ""]:
     """The sum of what the agents of the chain have."""
     return jnp.sum(jnp.where(state.chain >= 0, values[jnp.maximum(state.chain, 0)], 0.0))
@@ -241,12 +217,13 @@ def _translated(state: EnvState) -> Float[Array, " 4"]:
     return state.user.translated[state.elam]
 
 
-def _benefits(network: AgenticNetwork) -> tuple[Float[Array, "agents 4"], Float[Array, " links"]]:
-    """I(.) of (34) over the agents and links of one slot."""
-    latency = agent_latency(network.arrival_rate, network.service_rate, network.service_cv)
-    crash = crash_probability(network.outages, network.observations)
+def _prepared(
+    network: AgenticNetwork,
+) -> tuple[AgentFactors, Float[Array, "agents 4"], Float[Array, " links"]]:
+    """What a slot settles for all its episodes: factors of agents, and I(.) of (34) over agents and links."""
+    agents = agent_factors(network)
     columns = [jnp.ones_like(network.capability)] * 4
-    columns[CAPABILITY] = normalised_benefit(network.capability, larger_is_better=True)
-    columns[LATENCY] = normalised_benefit(latency, larger_is_better=False)
-    columns[OUTAGE] = normalised_benefit(crash, larger_is_better=False)
-    return jnp.stack(columns, axis=-1), normalised_benefit(network.link_ber, larger_is_better=False)
+    columns[CAPABILITY] = normalised_benefit(agents.capability, larger_is_better=True)
+    columns[LATENCY] = normalised_benefit(agents.latency, larger_is_better=False)
+    columns[OUTAGE] = normalised_benefit(agents.crash, larger_is_better=False)
+    return agents, jnp.stack(columns, axis=-1), normalised_benefit(network.link_ber, larger_is_better=False)

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from lameta_jax.network.network import AgenticNetwork, NeighbourTable, Request
+from lameta_jax.network.qoe import AgentFactors
 
 Actor = jax.tree_util.Partial
 """Anything that composes chains: `act(key, observation, state, params) -> Action`, for one user and step.
@@ -30,6 +31,8 @@ class EnvParams:
     network: AgenticNetwork
     request: Request
     table: NeighbourTable
+    link_of_pairs: Int[Array, "agents agents"] | None  # -1 where there is none; None for large networks
+    agents: AgentFactors  # of this slot
     elam_fees: Float[Array, " elams"]
     node_benefits: Float[Array, "agents 4"]  # I(.) of (34); the INFORMATION column is 1 (no link yet)
     link_benefits: Float[Array, " links"]  # I(BER)

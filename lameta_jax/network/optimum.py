@@ -16,7 +16,13 @@ from jaxtyping import Array, Bool, Float, Int
 from lameta_jax.network.beam import BeamResult, beam_search
 from lameta_jax.network.chains import ChainTable, enumerate_chains, iterate_chains
 from lameta_jax.network.network import AgenticNetwork, Request
-from lameta_jax.network.qoe import chain_factors, chain_price, meets_constraints, subjective_qoe
+from lameta_jax.network.qoe import (
+    agent_factors,
+    chain_factors,
+    chain_price,
+    meets_constraints,
+    subjective_qoe,
+)
 from lameta_jax.types import Scalar
 
 __all__ = [
@@ -108,7 +114,8 @@ def _merge_chunk(
     price_weight: Scalar,
 ) -> tuple[Float[Array, "users top"], Int[Array, "users top hops"], Int[Array, ""]]:
     """The best of the chains so far and of one more chunk, and how many in the chunk are feasible."""
-    factors = jax.vmap(chain_factors, in_axes=(None, 0, 0))(network, chunk.agents, chunk.links)
+    value = partial(chain_factors, network, agents=agent_factors(network))
+    factors = jax.vmap(value)(chunk.agents, chunk.links)
     feasible = valid & meets_constraints(factors, request)
     charge = price_weight * chain_price(network, chunk.agents)
 

@@ -3,6 +3,7 @@
 A chain's QoE is a function of its four factors. `preference` is s = [w_C, w_B, w_L, w_P] on the simplex.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -12,12 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from lameta_jax.network.capability import chain_capability
 from lameta_jax.network.channel import chain_information_loss
 from lameta_jax.network.network import AgenticNetwork, Request
-from lameta_jax.network.outage import (
-    chain_outage,
-    crash_probability,
-    overload_probability,
-    sustainable_rate,
-)
+from lameta_jax.network.outage import chain_outage, crash_probability, overload_probability
 from lameta_jax.network.queueing import agent_latency, chain_latency
 from lameta_jax.types import CAPABILITY, INFORMATION, LATENCY, OUTAGE, Scalar
 
@@ -35,19 +31,48 @@ class ChainFactors(NamedTuple):
     outage: Float[Array, "*batch"]  # P_outage, eq. (14)
 
 
+class AgentFactors(NamedTuple):
+    """What an agent brings into any chain that it is part of, whatever the user wants."""
+
+    capability: Float[Array, "*agents"]  # C_i
+    latency: Float[Array, "*agents"]  # L_i, eq. (7), minutes
+    crash: Float[Array, "*agents"]  # |F_i| / |O_i|
+    overload: Float[Array, "*agents"]  # P_over of a chain whose busiest agent this is, eq. (13)
+
+
+def agent_factors(network: AgenticNetwork) -> AgentFactors:
+    """Of all agents: where many chains are valued, this is done once."""
+    return AgentFactors(
+        capability=network.capability,
+        latency=agent_latency(network.arrival_rate, network.service_rate, network.service_cv),
+        crash=crash_probability(network.outages, network.observations),
+        overload=overload_probability(network.arrival_rate, network.service_rate),
+    )
+
+
 def chain_factors(
-    network: AgenticNetwork, chain: Int[Array, " hops"], link: Int[Array, " hops-1"]
+    network: AgenticNetwork,
+    chain: Int[Array, " hops"],
+    link: Int[Array, " hops-1"],
+    agents: AgentFactors | None = None,
 ) -> ChainFactors:
-    """Factors of one chain, given the links between its agents (`chain_links`); `vmap` for many chains."""
-    service_rate = network.service_rate[chain]
-    latency = agent_latency(network.arrival_rate, service_rate, network.service_cv[chain])
-    crash = crash_probability(network.outages[chain], network.observations[chain])
-    overload = overload_probability(network.arrival_rate, sustainable_rate(service_rate))
+    """Factors of one chain, given the links between its agents (`chain_links`); `vmap` for many chains.
+
+    The busiest agent, (11) and (12), has the largest probability of overload, so a chain's is the largest of all.
+
+    Args:
+      agents: what `agent_factors` gives for the network; none: computed for the agents of the chain alone.
+    """
+    if agents is None:
+        columns = ("capability", "service_rate", "service_cv", "outages", "observations")
+        own = agent_factors(replace(network, **{name: getattr(network, name)[chain] for name in columns}))
+    else:
+        own = jax.tree.map(lambda leaf: leaf[chain], agents)
     return ChainFactors(
-        capability=chain_capability(network.capability[chain]),
+        capability=chain_capability(own.capability),
         information_loss=chain_information_loss(network.link_ber[link]),
-        latency=chain_latency(latency),
-        outage=chain_outage(crash, overload),
+        latency=chain_latency(own.latency),
+        outage=chain_outage(own.crash, jnp.max(own.overload, axis=-1)),
     )
 
 
