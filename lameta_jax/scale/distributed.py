@@ -1,6 +1,6 @@
 """Many devices: a row of them as a mesh, processes that work together, and where arrays lie.
 
-    join_processes()                                    # where several processes share the work
+    join_processes()                                    # first of all, where several processes share the work
     mesh = device_mesh()
     task = composition_task(policy, networks, config, mesh=mesh)
     state = trainer.init(hyperparameters, jax.device_put(pool, placement(mesh)), key)
@@ -53,9 +53,7 @@ def placement(mesh: Mesh, axis: int | None = None) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(*parts))
 
 
-def join_processes(
-    coordinator: str | None = None, count: int | None = None, index: int | None = None
-) -> bool:
+def join_processes(coordinator: str | None = None, count: int | None = None, index: int | None = None) -> int:
     """Let the processes of one job see each other's devices; to be called before anything is computed.
 
     What is not given is taken from JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, or from SLURM where
@@ -67,7 +65,8 @@ def join_processes(
       index: of this process, from 0.
 
     Returns:
-      Whether there are several processes; if nothing says so, this one goes on alone.
+      How many processes there are; 1 where nothing says that there are several. No device has been touched, so that
+      `jax_num_cpu_devices` can still be set.
 
     Raises:
       ValueError: some of the three are known and others are not.
@@ -82,11 +81,11 @@ def join_processes(
             name for name, value in zip(_ADDRESS, (coordinator, count, index), strict=True) if value is None
         ]
         if len(missing) == len(_ADDRESS):
-            return False
+            return 1
         if missing:
             raise ValueError(f"{' and '.join(missing)} must be given too")
     jax.distributed.initialize(coordinator, count, index)
-    return jax.process_count() > 1
+    return count or _number("SLURM_NTASKS") or 1
 
 
 def from_first_process(make: Callable[[], T]) -> T:
