@@ -22,7 +22,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from lameta_jax.composition.links import candidate, candidates, link_of_pairs, place, predecessor
+from lameta_jax.composition.links import (
+    benefit_of_pairs,
+    candidate,
+    candidates,
+    link_of_pairs,
+    place,
+    predecessor,
+)
 from lameta_jax.composition.reward import episode_bonus, normalised_benefit, step_reward
 from lameta_jax.composition.slots import Conditions, with_conditions
 from lameta_jax.composition.types import Action, EnvParams, EnvState, Observation, StepInfo, User
@@ -61,11 +68,13 @@ def make_env_params(scenario: Scenario, config: EnvConfig | None = None) -> EnvP
     if not 0 <= config.initial_elam < num_elams:
         raise ValueError(f"initial_elam = {config.initial_elam} must be in [0, {num_elams})")
     agents, node_benefits, link_benefits = jax.jit(_prepared)(network)
+    pairs = link_of_pairs(network.agent_type.shape[0], network.link_ends)
     return EnvParams(
         network=network,
         request=scenario.request,
         table=neighbour_table(network.agent_type.shape[0], network.link_ends),
-        link_of_pairs=link_of_pairs(network.agent_type.shape[0], network.link_ends),
+        link_of_pairs=pairs,
+        benefit_of_pairs=jax.jit(benefit_of_pairs)(pairs, link_benefits),
         agents=agents,
         elam_fees=jnp.asarray(scenario.elam_fees, dtype=float),
         node_benefits=node_benefits,
@@ -85,7 +94,12 @@ def slot_params(params: EnvParams, conditions: Conditions) -> EnvParams:
     network = with_conditions(params.network, conditions)
     agents, node_benefits, link_benefits = _prepared(network)
     return replace(
-        params, network=network, agents=agents, node_benefits=node_benefits, link_benefits=link_benefits
+        params,
+        network=network,
+        agents=agents,
+        node_benefits=node_benefits,
+        link_benefits=link_benefits,
+        benefit_of_pairs=benefit_of_pairs(params.link_of_pairs, link_benefits),
     )
 
 
@@ -130,7 +144,7 @@ def step(
 
 def observe(state: EnvState, params: EnvParams) -> Observation:
     """What the policy sees in a state; no array is larger than the number of agents."""
-    legal, link, linked = candidates(state, params)
+    legal, linked, link_benefit = candidates(state, params)
     at, network = place(state, params), params.network
     return Observation(
         preference=_translated(state),
@@ -142,7 +156,7 @@ def observe(state: EnvState, params: EnvParams) -> Observation:
         latency=_sum_so_far(state, params.agents.latency),
         fits=network.agent_type == params.request.types[at],
         linked=linked,
-        link_benefit=jnp.where(linked, _link_benefit(state, link, params), 0.0),
+        link_benefit=link_benefit,
         node_mask=legal | ~jnp.any(legal),
         elam_mask=(jnp.arange(params.num_elams) == state.elam) | (at < params.num_hops - 1),
     )

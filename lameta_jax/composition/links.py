@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from lameta_jax.composition.slots import available
 from lameta_jax.composition.types import EnvParams, EnvState
@@ -25,6 +25,17 @@ def link_of_pairs(num_agents: int, link_ends: LinkEnds) -> Int[Array, "agents ag
     return jax.device_put(found)
 
 
+def benefit_of_pairs(
+    pairs: Int[Array, "agents agents"] | None, link_benefits: Float[Array, " links"]
+) -> Float[Array, "agents agents"] | None:
+    """I(BER) of the link between any two agents, -1 where there is none."""
+    if pairs is None:
+        return None
+    if link_benefits.shape[0] == 0:
+        return jnp.full(pairs.shape, -1.0)
+    return jnp.where(pairs >= 0, link_benefits[jnp.maximum(pairs, 0)], -1.0)
+
+
 def predecessor(state: EnvState) -> Int[Array, ""]:
     """The last agent of the chain, -1 before the first."""
     return jnp.where(state.step == 0, -1, state.chain[jnp.maximum(state.step - 1, 0)])
@@ -37,40 +48,50 @@ def place(state: EnvState, params: EnvParams) -> Int[Array, ""]:
 
 def candidates(
     state: EnvState, params: EnvParams
-) -> tuple[Bool[Array, " agents"], Int[Array, " agents"], Bool[Array, " agents"]]:
-    """Which agents may come next, over which link, and which are neighbours of the predecessor at all."""
-    link, linked = _row(state, params)
+) -> tuple[Bool[Array, " agents"], Bool[Array, " agents"], Float[Array, " agents"]]:
+    """Which agents may come next, which are neighbours of the predecessor at all, and I(BER) of the links to these.
+
+    Before the first agent, all are neighbours, with the benefit 1 of the link that is not needed.
+    """
+    linked, benefit = _row(state, params)
+    first = state.step == 0
+    linked = linked | first
     agents = jnp.arange(params.num_agents)
     taken = jnp.any(state.chain[:, None] == agents[None, :], axis=0)
     legal = linked & ~taken & available(params.network)
     if params.mask_types:
         legal = legal & (params.network.agent_type == params.request.types[place(state, params)])
-    return legal, link, linked
+    return legal, linked, jnp.where(first, 1.0, jnp.where(linked, benefit, 0.0))
 
 
 def candidate(
     state: EnvState, node: Int[Array, ""], params: EnvParams
 ) -> tuple[Bool[Array, ""], Int[Array, ""]]:
-    """What `candidates` says of one agent: whether it may come next, and over which link."""
-    if params.link_of_pairs is None:
-        legal, link, _ = candidates(state, params)
-        return legal[node], link[node]
-    found = params.link_of_pairs[jnp.maximum(predecessor(state), 0), node]
+    """Whether one agent may come next, and over which link, 0 where there is none."""
+    last = jnp.maximum(predecessor(state), 0)
+    if params.link_of_pairs is not None:
+        found = params.link_of_pairs[last, node]
+    else:
+        at = params.table.valid[last] & (params.table.neighbours[last] == node)
+        found = jnp.max(jnp.where(at, params.table.link[last], -1))
     legal = ((found >= 0) | (state.step == 0)) & ~jnp.any(state.chain == node)
-    legal = legal & (params.network.service_rate[node] > 0)
+    legal = legal & available(params.network)[node]
     if params.mask_types:
         legal = legal & (params.network.agent_type[node] == params.request.types[place(state, params)])
     return legal, jnp.maximum(found, 0)
 
 
-def _row(state: EnvState, params: EnvParams) -> tuple[Int[Array, " agents"], Bool[Array, " agents"]]:
-    """Links from the predecessor to all agents (0 where there is none), and whether there is one."""
-    last, first = jnp.maximum(predecessor(state), 0), state.step == 0
-    if params.link_of_pairs is not None:
-        found = params.link_of_pairs[last]
-        return jnp.maximum(found, 0), (found >= 0) | first
+def _row(state: EnvState, params: EnvParams) -> tuple[Bool[Array, " agents"], Float[Array, " agents"]]:
+    """Which agents are neighbours of the predecessor, and I(BER) of the links to them (anything elsewhere)."""
+    last = jnp.maximum(predecessor(state), 0)
+    if params.benefit_of_pairs is not None:
+        benefit = params.benefit_of_pairs[last]
+        return benefit >= 0, benefit
     num_agents, table = params.num_agents, params.table
     # Padded places are sent out of bounds and dropped, so that they cannot overwrite a true neighbour.
     to = jnp.where(table.valid[last], table.neighbours[last], num_agents)
-    link = jnp.zeros(num_agents, dtype=int).at[to].set(table.link[last], mode="drop")
-    return link, jnp.full(num_agents, first).at[to].set(True, mode="drop")
+    linked = jnp.zeros(num_agents, dtype=bool).at[to].set(True, mode="drop")
+    if params.link_benefits.shape[0] == 0:
+        return linked, jnp.zeros(num_agents)
+    own = params.link_benefits[table.link[last]]
+    return linked, jnp.zeros(num_agents, own.dtype).at[to].set(own, mode="drop")

@@ -32,6 +32,7 @@ class EnvParams:
     request: Request
     table: NeighbourTable
     link_of_pairs: Int[Array, "agents agents"] | None  # -1 where there is none; None for large networks
+    benefit_of_pairs: Float[Array, "agents agents"] | None  # I(BER) of these links, -1 where there is none
     agents: AgentFactors  # of this slot
     elam_fees: Float[Array, " elams"]
     node_benefits: Float[Array, "agents 4"]  # I(.) of (34); the INFORMATION column is 1 (no link yet)

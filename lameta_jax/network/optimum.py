@@ -122,9 +122,13 @@ def _merge_chunk(
     def merge(user):
         user_qoe, user_agents, preference = user
         felt = subjective_qoe(factors, preference, request.capability_threshold, form)
-        candidates = jnp.concatenate([user_qoe, jnp.where(feasible, felt - charge, -jnp.inf)])
+        found = jnp.where(feasible, felt - charge, -jnp.inf)
+        if user_qoe.shape[0] == 1:  # two reductions are faster than sorting
+            best = jnp.maximum(jnp.max(found), user_qoe)
+            first = jnp.min(jnp.where(found == best, jnp.arange(found.shape[0]), found.shape[0] - 1))
+            return best, jnp.where(best > user_qoe, chunk.agents[first], user_agents)
         # Of equal values top_k takes the first: earlier chunks, then earlier chains.
-        best, index = jax.lax.top_k(candidates, user_qoe.shape[0])
+        best, index = jax.lax.top_k(jnp.concatenate([user_qoe, found]), user_qoe.shape[0])
         return best, jnp.concatenate([user_agents, chunk.agents])[index]
 
     qoe, agents = jax.lax.map(merge, (qoe, agents, preferences), batch_size=USERS_AT_ONCE)
