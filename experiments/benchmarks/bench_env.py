@@ -14,15 +14,18 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
-from benchmark import OURS, Contender, comparison, fastest, finish, measured, options
+from benchmark import OURS, Contender, comparison, cores_as_devices, fastest, finish, measured, options
+from jax.sharding import PartitionSpec
 from numpy_env import NumpyChainEnv, numpy_network
 from stepping import chain_steps, gymnax_steps, numpy_steps, vector_steps
 
 from lameta_jax.composition.env import make_env_params
 from lameta_jax.composition.users import draw_users
 from lameta_jax.network.scenarios import load_named
+from lameta_jax.scale.distributed import device_mesh
 from lameta_jax.scale.timing import compiled
 
+DEVICES = cores_as_devices()
 AIM = 500
 SCENARIO = load_named("lameta-81")
 USERS = draw_users(jax.random.key(0), jnp.ones(4), 4096)
@@ -41,10 +44,13 @@ def main() -> None:
     mine = {batch: ours(batch, max(16, steps // batch)) for batch in batches}
     classic = {batch: yardstick(batch, max(16, steps // batch)) for batch in batches}
     contenders = {label_of(OURS, batch): one for batch, one in mine.items()} | peers
+    if DEVICES > 1:
+        shared = {batch: ours(batch, max(16, steps // batch), DEVICES) for batch in batches}
+        contenders |= {spread_label(batch): one for batch, one in shared.items()}
     contenders |= {label_of(CLASSIC, batch): one for batch, one in classic.items()}
     check_rewards(mine[batches[0]], peers[NUMPY])
     rows = measured(contenders, repeats)
-    best = fastest(rows, *(label_of(OURS, batch) for batch in batches))
+    best = fastest(rows, *(label for label in rows if label.startswith(OURS)))
     best_classic = fastest(rows, *(label_of(CLASSIC, batch) for batch in batches))
     best_vector = fastest(rows, *(label for label in peers if label != NUMPY))
     unit = "environment steps"
@@ -60,10 +66,29 @@ def label_of(name: str, batch: int) -> str:
     return f"{name}, {batch} at once"
 
 
-def ours(batch: int, steps: int) -> Contender:
-    arguments = (make_env_params(SCENARIO), USERS, jax.random.key(1))
-    program = compiled(jax.jit(chain_steps(batch, steps)), *arguments)
-    return Contender(lambda: program.call(*arguments), batch * steps, program)
+def spread_label(batch: int) -> str:
+    return f"{OURS}, {batch} at once on each of {DEVICES} devices"
+
+
+def ours(batch: int, steps: int, devices: int = 1) -> Contender:
+    """`batch` environments at once on each device."""
+    run, params = chain_steps(batch, steps), make_env_params(SCENARIO)
+    if devices == 1:
+        arguments, work = (params, USERS, jax.random.key(1)), run
+    else:
+        arguments, own = (
+            (params, USERS, jax.random.split(jax.random.key(1), devices)),
+            PartitionSpec("devices"),
+        )
+        work = jax.shard_map(
+            lambda params, users, keys: run(params, users, keys[0]),
+            mesh=device_mesh(devices),
+            in_specs=(PartitionSpec(), PartitionSpec(), own),
+            out_specs=own,
+            check_vma=False,
+        )
+    program = compiled(jax.jit(work), *arguments)
+    return Contender(lambda: program.call(*arguments), devices * batch * steps, program)
 
 
 def yardstick(batch: int, steps: int) -> Contender:

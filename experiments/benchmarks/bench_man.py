@@ -4,7 +4,7 @@
 
 Ten agents, the MNIST network of the studies, batches of 32, E = 30. PyTorch computes the second-order step by
 torch.func, agent by agent or vectorised over agents, whichever is faster, and the FedAvg round by a plain loop over
-agents and steps; on all cores, as this package.
+agents and steps; on all cores, as this package, whose agents are shared by one device per core.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from benchmark import OURS, Contender, comparison, fastest, finish, measured, options
+from benchmark import OURS, Contender, comparison, cores_as_devices, fastest, finish, measured, options
 from torch_man import TorchAgents
 
 from lameta_jax.meta.adaptation import adapt, meta_gradient
@@ -30,19 +30,20 @@ AIM = 3
 SECOND_ORDER, FEDAVG = "second-order step", "FedAvg round"
 AGENTS, STEPS, BATCH, RATE = 10, 30, 32, 0.01
 FORM_STEPS = 6  # of the comparison of forms
-LOOPS: tuple[AgentLoop, ...] = ("mapped", "vectorised", "unrolled")
+LOOPS: tuple[AgentLoop, ...] = ("spread", "mapped", "vectorised", "unrolled")
 FORMS: tuple[Form, ...] = ("patches", "xla")
 
 
 def main() -> None:
     given = options(__doc__)
+    cores_as_devices()
     repeats, steps = (1, 4) if given.quick else (5, STEPS)
     data = batches(steps)
     check_agreement(data)
     peers = TorchAgents(MNIST_CNN, initial(), (np.asarray(data[0]), np.asarray(data[1])), RATE)
     found, comparisons = {}, []
     for name, work in ((SECOND_ORDER, second_order), (FEDAVG, fedavg)):
-        mine = prepared(work("patches", "mapped"), data)
+        mine = prepared(work("patches", "auto"), data)
         others = {label: Contender(call, 1) for label, call in peers.contenders(name).items()}
         rows = measured({OURS: mine} | others, repeats)
         peer = fastest(rows, *others)

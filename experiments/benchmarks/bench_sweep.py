@@ -7,26 +7,21 @@ process: one run at a time by the whole processor, and several at once, shared b
 all runs are done by `sweep`, which measures by itself; its choice must not cost more per run than one by one.
 """
 
-import os
 import tempfile
 from functools import partial
 from pathlib import Path
 
 import jax
+from benchmark import Contender, comparison, cores_as_devices, finish, measured, options, report
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-jax.config.update("jax_num_cpu_devices", CORES)  # before anything else uses jax
-
-from benchmark import Contender, comparison, finish, measured, options, report  # noqa: E402
-
-from lameta_jax.network.scenarios import load_named  # noqa: E402
-from lameta_jax.pipeline.policy_sweep import ANY, PolicySweep, PolicySweepConfig, checked_space  # noqa: E402
-from lameta_jax.scale.chunks import ChunkRunner, SweepConfig  # noqa: E402
-from lameta_jax.scale.distributed import device_mesh  # noqa: E402
-from lameta_jax.scale.space import Group, LogUniform, random_runs  # noqa: E402
-from lameta_jax.scale.sweep import sweep  # noqa: E402
-from lameta_jax.scale.timing import peak_memory  # noqa: E402
-from lameta_jax.scale.width import seconds_per_run  # noqa: E402
+from lameta_jax.network.scenarios import load_named
+from lameta_jax.pipeline.policy_sweep import ANY, PolicySweep, PolicySweepConfig, checked_space
+from lameta_jax.scale.chunks import ChunkRunner, SweepConfig
+from lameta_jax.scale.distributed import device_mesh
+from lameta_jax.scale.space import Group, LogUniform, random_runs
+from lameta_jax.scale.sweep import sweep
+from lameta_jax.scale.timing import peak_memory
+from lameta_jax.scale.width import seconds_per_run
 
 BUDGET = 2e9  # bytes
 ALONE = "one by one"
@@ -35,6 +30,7 @@ AIM = 1.0
 
 def main() -> None:
     given = options(__doc__)
+    cores_as_devices()
     runs, updates, users, repeats = (8, 1, 16, 2) if given.quick else (256, 10, 64, 5)
     trained = PolicySweep([load_named("lameta-81")], (ANY,), PolicySweepConfig(updates=updates, users=users))
     space = checked_space("ppo", {"learning_rate": LogUniform(1e-4, 1e-2)})

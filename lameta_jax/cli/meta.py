@@ -16,6 +16,7 @@ from lameta_jax.cli.common import (
     check_counts,
     check_output,
     check_seed,
+    cores_as_devices,
     refusing,
     say,
     write_json,
@@ -80,6 +81,7 @@ class MetaConfig:
 def meta(config: MetaConfig) -> None:
     """Train, write the initialisation, and print what seen agents and agents that join get from it."""
     out, partial = _outputs(config)
+    cores_as_devices()  # which agents are then spread over
     problem_config, training = _plan(config)
     with refusing(DatasetError, CheckpointError, ValueError):
         problem = make_problem(problem_config, config.seed)

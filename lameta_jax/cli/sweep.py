@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import jax
 import tyro
 
 from lameta_jax import __version__
@@ -14,6 +15,7 @@ from lameta_jax.cli.common import (
     BadInputError,
     check_counts,
     check_seed,
+    cores_as_devices,
     read_network,
     read_preference,
     refusing,
@@ -23,7 +25,6 @@ from lameta_jax.cli.common import (
 )
 from lameta_jax.cli.sweep_engine import (
     all_runs,
-    cores_as_devices,
     engine,
     halving_of,
     policy_config,
@@ -80,7 +81,10 @@ class SweepConfig:
 def sweep(config: SweepConfig) -> None:
     """Do all runs, write tables, best policies and a figure, and print the best configurations."""
     out = _checked(config)
-    cores_as_devices(config.devices)
+    if config.engine == "local":
+        cores_as_devices(config.devices)
+    else:  # this process only hands out work, and would reserve memory of a GPU that a worker needs
+        jax.config.update("jax_platforms", "cpu")
     scenarios = [read_network(name) for name in config.network]
     purpose = _purpose(config, scenarios)
     with refusing(SpaceError, ValueError, CheckpointError, MemoryError, WorkerError, ConnectionError):

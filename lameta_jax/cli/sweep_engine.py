@@ -1,7 +1,5 @@
 """Who does the runs of `lameta sweep`: this process, or Ray workers; and which sizes, if Optuna is to choose them."""
 
-import contextlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -138,10 +136,3 @@ def cores_mesh(devices: int | None) -> jax.sharding.Mesh | None:
     with refusing(ValueError):
         mesh = device_mesh(devices)
     return mesh if mesh.size > 1 else None
-
-
-def cores_as_devices(devices: int | None) -> None:
-    """Makes every core of a processor a device, so that runs are done side by side; before anything is computed."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with contextlib.suppress(RuntimeError):  # where jax has been used before, devices are what they are
-        jax.config.update("jax_num_cpu_devices", devices or cores)

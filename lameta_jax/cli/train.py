@@ -19,6 +19,7 @@ from lameta_jax.cli.common import (
     check_counts,
     check_output,
     check_seed,
+    cores_as_devices,
     is_same_file,
     read_network,
     refusing,
@@ -41,6 +42,7 @@ from lameta_jax.pipeline.own_policy import (
     train_policy,
 )
 from lameta_jax.scale.checkpoint import CheckpointError, write_whole
+from lameta_jax.scale.distributed import device_mesh, join_processes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,23 +68,28 @@ class TrainConfig:
     """where to write one JSON object per update: reward, QoE, factors, losses"""
     tensorboard: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     """folder for the same curves as TensorBoard shows them; needs the extra of that name"""
+    devices: int | None = None
+    """devices that share the episodes, of all processes of the job; on a processor, one per core at most"""
     seed: int = 0  # of everything that is drawn
     json: tyro.conf.FlagCreatePairsOff[bool] = False  # print one JSON object
 
 
 def train(config: TrainConfig) -> None:
     """Train a policy, write it, and print what share of the optimum it gives to users it has not met."""
-    own = _own_config(config)
+    own, mesh = _own_config(config), _mesh(config.devices)
     scenario = read_network(config.network)
     out, partial = _outputs(config)
-    with refusing(CheckpointError), _board(config.tensorboard) as board:
-        report = _reporter(config, time.time(), board)
+    first = jax.process_index() == 0  # of several processes one alone writes and speaks
+    with refusing(CheckpointError), _board(config.tensorboard if first else None) as board:
+        report = _reporter(config, time.time(), board) if first else lambda _: None
         try:
-            policy = train_policy(scenario, own, partial, _purpose(config, scenario), report)
+            policy = train_policy(scenario, own, partial, _purpose(config, scenario), report, mesh)
         except KeyboardInterrupt:
             if partial.exists():
                 say(f"the same command goes on from {partial}")
             raise
+        if not first:
+            return
         write_whole(out, lambda draft: save_policy(draft, policy))
         partial.unlink(missing_ok=True)
     summary = _summary(config, scenario, policy)
@@ -100,13 +107,15 @@ def train(config: TrainConfig) -> None:
 
 
 def _own_config(config: TrainConfig) -> OwnPolicyConfig:
-    check_counts(config, "updates", "users", "num_slots", "updates_per_report")
+    check_counts(config, "updates", "users", "num_slots", "updates_per_report", "devices")
     check_seed(config.seed)
-    sizes = ALGORITHMS[config.algorithm].sizes
-    if config.users % (config.num_slots * sizes["num_minibatches"]):
+    sizes, devices = ALGORITHMS[config.algorithm].sizes, config.devices or 1
+    divisor = config.num_slots * sizes["num_minibatches"] * devices
+    if config.users % divisor:
         raise BadInputError(
-            f"--users: {config.users} must be a multiple of {config.num_slots * sizes['num_minibatches']},"
-            f" --num-slots times the {sizes['num_minibatches']} minibatches of {config.algorithm}"
+            f"--users: {config.users} must be a multiple of {divisor}, --num-slots times the"
+            f" {sizes['num_minibatches']} minibatches of {config.algorithm}"
+            + (f" times the {devices} devices" if devices > 1 else "")
         )
     return OwnPolicyConfig(
         algorithm=config.algorithm,
@@ -118,6 +127,18 @@ def _own_config(config: TrainConfig) -> OwnPolicyConfig:
         updates_per_report=config.updates_per_report,
         seed=config.seed,
     )
+
+
+def _mesh(devices: int | None) -> jax.sharding.Mesh | None:
+    """The devices that share the episodes; joins the other processes of the job, if there are any."""
+    if devices is None:
+        return None
+    with refusing(ValueError, RuntimeError):
+        processes = join_processes()
+        if devices % processes:
+            raise BadInputError(f"--devices: {devices} must be a multiple of the {processes} processes")
+        cores_as_devices(devices // processes)
+        return device_mesh(devices)
 
 
 def _outputs(config: TrainConfig) -> tuple[Path, Path]:

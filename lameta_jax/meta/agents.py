@@ -1,18 +1,22 @@
 """What agents hold, how they draw batches of it, and work done by many of them in the way that is fastest."""
 
 from collections.abc import Callable
+from functools import partial
+from math import gcd
 from typing import Any, Literal, NamedTuple, no_type_check
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Int, Key, PyTree
 
 from lameta_jax.functional import Params
 from lameta_jax.meta.adaptation import LossFn
 from lameta_jax.meta.tasks import Environments, sample_rows
+from lameta_jax.scale.distributed import DEVICES, device_mesh
 
-AgentLoop = Literal["auto", "mapped", "vectorised", "unrolled"]
+AgentLoop = Literal["auto", "mapped", "vectorised", "unrolled", "spread"]
 
 
 @no_type_check
@@ -59,15 +63,23 @@ def over_agents(loop: AgentLoop, work: Callable[..., Any], *arguments: PyTree) -
 
     Args:
       loop: "vectorised" does agents at once, "mapped" one after the other in one compiled loop, "unrolled" compiles
-        the work of each agent apart. "auto": mapped on a CPU, where that was fastest for second-order steps
-        (experiments/benchmarks/man_step.py); vectorised elsewhere, which has not been measured.
+        the work of each agent apart; "spread" has the devices of this process share the agents evenly, as many
+        devices as divide them. "auto": spread where there are several devices; on each of them mapped on a CPU, where
+        that was fastest for second-order steps (experiments/benchmarks/bench_man.py), vectorised elsewhere, which has
+        not been measured.
     """
+    count = jax.tree.leaves(arguments)[0].shape[0]
+    by_itself = "mapped" if jax.default_backend() == "cpu" else "vectorised"
+    sharing = gcd(count, jax.device_count()) if jax.process_count() == 1 else 1
     if loop == "auto":
-        loop = "mapped" if jax.default_backend() == "cpu" else "vectorised"
+        loop = "spread" if sharing > 1 else by_itself
+    if loop == "spread":
+        mesh, own = device_mesh(sharing), PartitionSpec(DEVICES)
+        part = partial(over_agents, by_itself, work)
+        return jax.shard_map(part, mesh=mesh, in_specs=own, out_specs=own, check_vma=False)(*arguments)
     if loop == "vectorised":
         return jax.vmap(work)(*arguments)
     if loop == "mapped":
         return jax.lax.map(lambda each: work(*each), arguments)
-    count = jax.tree.leaves(arguments)[0].shape[0]
     found = [work(*jax.tree.map(lambda leaf, place=place: leaf[place], arguments)) for place in range(count)]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)

@@ -2,7 +2,7 @@
 
 Arrays are channels first and samples last. A convolution is one matrix product with the patches of its input: the
 copies that make the patches are long runs over samples, which compilers vectorise, and agents may be batched. How much
-that gains over the convolution of XLA, on which device, is measured by experiments/benchmarks/man_step.py.
+that gains over the convolution of XLA, on which device, is measured by experiments/benchmarks/bench_man.py.
 """
 
 from functools import reduce

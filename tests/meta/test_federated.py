@@ -87,7 +87,7 @@ def test_several_updates_before_the_mean(agents, work, power):
     np.testing.assert_allclose(found, (CENTRES + factor * (START - CENTRES)).mean(axis=0), rtol=1e-5)
 
 
-@pytest.mark.parametrize("loop", ["mapped", "vectorised", "unrolled"])
+@pytest.mark.parametrize("loop", ["mapped", "vectorised", "unrolled", "spread"])
 def test_all_loops_over_agents_agree(agents, loop):
     work = meta_updates(MANConfig(adaptation_steps=2, updates=2, **SIZES))
     found = after_a_round(work, agents, Rates(adaptation=0.1, meta=0.1), loop=loop)
@@ -161,6 +161,6 @@ def test_a_loss_sees_the_samples_that_were_drawn(agents):
 def test_over_agents_takes_any_pytree():
     work = lambda pair, shift: {"sum": pair[0] + pair[1] + shift}
     pair, shift = (jnp.arange(3.0), jnp.ones(3)), jnp.array([0.0, 10.0, 20.0])
-    for loop in ("mapped", "vectorised", "unrolled", "auto"):
+    for loop in ("mapped", "vectorised", "unrolled", "spread", "auto"):
         assert over_agents(loop, work, pair, shift)["sum"].tolist() == [1.0, 12.0, 23.0]
     assert partial(over_agents, "mapped")(work, pair, shift)["sum"].shape == (3,)
