@@ -46,9 +46,8 @@ SUBJECTS = {
 class BenchConfig:
     """Measure how fast this package is beside others: results files and a table."""
 
-    subjects: tyro.conf.Positional[
-        tuple[str, ...]
-    ] = ()  # qoe, env, ppo, queue, dpo, man, sweep, scaling; none: all
+    subjects: tyro.conf.Positional[tuple[str, ...]] = ()
+    """qoe, env, ppo, queue, dpo, man, sweep, scaling; none given: all"""
     quick: bool = False  # seconds each, to see that it works: not to be quoted
     out: Annotated[str, tyro.conf.arg(metavar="DIR")] = "runs/bench"  # folder for the results files
     json: bool = False  # the comparisons as JSON instead of a table
