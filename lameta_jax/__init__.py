@@ -40,6 +40,9 @@ _HOME = {
     "adapt": "meta.adaptation",
     "meta_gradient": "meta.adaptation",
     "make_federated": "meta.federated",
+    "sweep": "scale.sweep",
+    "grid_runs": "scale.space",
+    "random_runs": "scale.space",
 }
 
 __all__ = ["__version__", *_HOME]

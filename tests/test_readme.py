@@ -46,7 +46,7 @@ def test_commands_print_what_the_readme_shows(command, output, folder, capsys):
 
 def test_python_prints_what_the_readme_shows(folder, capsys):
     codes, outputs = blocks("python"), blocks("text")
-    assert len(codes) == len(outputs) == 2
+    assert len(codes) == len(outputs) == 3
     for code, output in zip(codes, outputs, strict=True):
         exec(compile(code, "README.md", "exec"), {})
         assert capsys.readouterr().out == output

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy_qoe
-from benchmark import OURS, Contender, comparison, cores_as_devices, finish, measured, options
+from benchmark import OURS, Contender, comparison, cores_as_devices, fastest, finish, measured, options
 from jax.sharding import PartitionSpec
 
 from lameta_jax.composition.slots import SlotConfig, draw_slots, nominal_conditions, with_conditions

@@ -69,7 +69,7 @@ def sweep(
     groups: Sequence[Group],
     config: SweepConfig | None = None,
     *,
-    folder: Path,
+    folder: str | Path,
     purpose: Mapping[str, str] | None = None,
     mesh: Mesh | None = None,
     report: Callable[[Progress], None] = lambda _: None,
@@ -90,7 +90,7 @@ def sweep(
       SpaceError: the runs of a group cannot be divided into blocks.
       MemoryError: not even the narrowest chunk fits into the given memory.
     """
-    config = config or SweepConfig()
+    config, folder = config or SweepConfig(), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     purpose = identity(groups, config, purpose or {})
     results = Results(groups, config)
