@@ -135,11 +135,12 @@ def benchmark() -> str:
             "## What a step costs",
             "Ten agents, the MNIST network, E = 30, batches of 32; contenders take turns, medians:",
             table(["", "this package", "compiling", "fastest in PyTorch", "its time", "times as fast"], rows),
-            "The aim was 3 times as fast. The second-order step computes the steps of adaptation again on the way "
-            "back, so that memory does not grow with E; PyTorch keeps everything. What that costs has not been "
-            "measured apart.",
+            "The aim was 3 times as fast for the second-order step. Where its time goes, and how near it is to the "
+            "ceilings of the machine, is on [bench.md](bench.md). Steps of adaptation are computed again on the way "
+            "back, so that no activations are kept; PyTorch keeps everything.",
             "Forms of the convolution and of the loop over agents, six steps. Convolutions are matrix products of "
-            "patches with samples last, agents one after the other in a compiled loop (`mapped`):",
+            "patches with samples last (`patches`), agents are shared by one device per core (`spread`), on each of "
+            "them one after the other in a compiled loop; `mapped`, `vectorised` and `unrolled` use one device:",
             table(["", *results["forms"]], forms),
             f"Memory of the second-order step beside arguments and results: {five / 1e6:.1f} MB for E = 5, "
             f"{thirty / 1e6:.1f} MB for E = 30, {thirty / five:.2f} times as much.",

@@ -36,6 +36,7 @@ SUBJECTS = {
     ),
     "man": Subject("a step of meta-learning, beside torch.func (ten minutes)", ("torch",)),
     "sweep": Subject("a sweep of 256 trainings, beside one training after the other (ten minutes)"),
+    "profile": Subject("where the time of a step of PPO, IoKD and MAN goes (five minutes)", ("torch",)),
     "scaling": Subject(
         "how time and memory grow, and how near the ceilings programs run (ten minutes)", ("torch",)
     ),
@@ -47,7 +48,7 @@ class BenchConfig:
     """Measure how fast this package is beside others: results files and a table."""
 
     subjects: tyro.conf.Positional[tuple[str, ...]] = ()
-    """qoe, env, ppo, queue, dpo, man, sweep, scaling; none given: all"""
+    """qoe, env, ppo, queue, dpo, man, sweep, profile, scaling; none given: all"""
     quick: bool = False  # seconds each, to see that it works: not to be quoted
     out: Annotated[str, tyro.conf.arg(metavar="DIR")] = "runs/bench"  # folder for the results files
     json: bool = False  # the comparisons as JSON instead of a table

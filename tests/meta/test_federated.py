@@ -1,5 +1,8 @@
 """Rounds of collaboration on quadratics, where every method has a closed form, and what all methods share."""
 
+import os
+import subprocess
+import sys
 from functools import partial
 
 import jax
@@ -164,3 +167,22 @@ def test_over_agents_takes_any_pytree():
     for loop in ("mapped", "vectorised", "unrolled", "spread", "auto"):
         assert over_agents(loop, work, pair, shift)["sum"].tolist() == [1.0, 12.0, 23.0]
     assert partial(over_agents, "mapped")(work, pair, shift)["sum"].shape == (3,)
+
+
+SPREAD = """
+import jax, jax.numpy as jnp, numpy as np
+jax.config.update("jax_num_cpu_devices", 3)
+from lameta_jax.meta.agents import over_agents
+
+def run(loop, shared, shifts, keys):
+    return over_agents(loop, lambda shift, key: shared * shift + jax.random.normal(key, (2,)), shifts, keys)
+
+arguments = jnp.array([2.0, 3.0]), jnp.arange(6.0), jax.random.split(jax.random.key(0), 6)
+found = {loop: jax.jit(run, static_argnums=0)(loop, *arguments) for loop in ("auto", "mapped")}
+assert len(found["auto"].sharding.device_set) == 3 and len(found["mapped"].sharding.device_set) == 1
+np.testing.assert_allclose(found["auto"], found["mapped"], rtol=1e-6)
+"""
+
+
+def test_devices_share_agents():
+    subprocess.run([sys.executable, "-c", SPREAD], check=True, env={**os.environ, "XLA_FLAGS": ""})
