@@ -17,8 +17,10 @@ def page() -> str:
     """The page as text."""
     head = (
         "# How fast it is, beside others and beside the machine\n\n"
-        "Written by `python experiments/bench_page.py` from the results files; `lameta bench` measures all of it anew, "
-        "`lameta bench SUBJECT` one part. Contenders take turns in one process and do the same work, which is checked "
+        "Written by `python experiments/bench_page.py` from the results files; `lameta bench` "
+        "measures all of it anew, "
+        "`lameta bench SUBJECT` one part. Contenders take turns in one process and do the same work, "
+        "which is checked "
         "first; ratios are of medians of steady time, compiling is given apart."
     )
     return joined(head, (peers, profile, sweeps, growth, ceilings, startup))
@@ -73,12 +75,16 @@ def missed_steps() -> list[str]:
     classic = max(row["per_second"] for name, row in contenders.items() if "CartPole" in name)
     ratio = classic / contenders["Gymnasium, NumPy"]["per_second"]
     return [
-        f"- **Environment steps.** Even gymnax CartPole, whose state is four numbers, is {ratio:.0f} times as fast as our "
-        "process in Gymnasium, which NumPy steps with hardly any overhead. Every step of ours writes an observation of "
+        f"- **Environment steps.** Even gymnax CartPole, whose state is four numbers, is {ratio:.0f} "
+        "times as fast as our "
+        "process in Gymnasium, which NumPy steps with hardly any overhead. Every step of ours writes "
+        "an observation of "
         "all 81 agents; that is memory traffic, see the ceilings below.",
         "- **QoE.** NumPy, too, spends its time in exponentials over chains and users, in float32 and in vector "
-        "instructions. Tuned by hand it is bound by the same arithmetic, on one core. For one user, calling a compiled "
-        "program costs as much as all the work. The exact optimum begins with enumerating the chains, for both by the "
+        "instructions. Tuned by hand it is bound by the same arithmetic, on one core. For one user, "
+        "calling a compiled "
+        "program costs as much as all the work. The exact optimum begins with enumerating the "
+        "chains, for both by the "
         "same code.",
     ]
 
@@ -91,11 +97,16 @@ def missed_ppo() -> str:
     per_update = ppo["sizes"]["steps_per_update"] / theirs
     counted = [one["ratio_with_compiling"] for one in ppo["comparisons"] if "ratio_with_compiling" in one]
     return (
-        f"- **PPO.** An update of the pointer policy needs {update['matmul_flops'] / 1e9:.1f} GFLOP of matrix products, "
-        f"{1e3 * least:.0f} ms at the ceiling of all cores; Stable-Baselines3 takes {1e3 * per_update:.0f} ms for one of "
-        f"its own, so {per_update / least:.0f} times is the most there could be. The process is learned in a second: if "
-        f"compiling is counted, Stable-Baselines3 is there {1 / max(counted):.0f} to {1 / min(counted):.0f} times as fast. A "
-        "compiled program pays when it runs for longer, for many seeds and settings at once, or in later calls, which "
+        f"- **PPO.** An update of the pointer policy needs {update['matmul_flops'] / 1e9:.1f} GFLOP "
+        "of matrix products, "
+        f"{1e3 * least:.0f} ms at the ceiling of all cores; Stable-Baselines3 takes "
+        f"{1e3 * per_update:.0f} ms for one of "
+        f"its own, so {per_update / least:.0f} times is the most there could be. The process is "
+        "learned in a second: if "
+        f"compiling is counted, Stable-Baselines3 is there {1 / max(counted):.0f} to "
+        f"{1 / min(counted):.0f} times as fast. A "
+        "compiled program pays when it runs for longer, for many seeds and settings at once, or in "
+        "later calls, which "
         "find it in the cache."
     )
 
@@ -108,9 +119,11 @@ def missed_man() -> str:
     man = roofline["programs"]["a second-order step of MAN"]
     least = man["matmul_flops"] / roofline["ceilings"]["flops_per_second"]
     return (
-        f"- **MAN.** A second-order step of ten agents needs {man['matmul_flops'] / 1e9:.0f} GFLOP, {least:.2f} s at that "
+        f"- **MAN.** A second-order step of ten agents needs {man['matmul_flops'] / 1e9:.0f} GFLOP, "
+        f"{least:.2f} s at that "
         f"ceiling; it takes {torch['seconds']['lameta_jax']['median']:.2f} s, in PyTorch "
-        f"{torch['seconds'][torch['fastest_peer']]['median']:.2f} s. Patches are copied for every product, and products "
+        f"{torch['seconds'][torch['fastest_peer']]['median']:.2f} s. Patches are copied for every "
+        "product, and products "
         "with so few features run far below the ceiling, see where the time goes."
     )
 
@@ -155,7 +168,8 @@ def growth() -> str:
             [
                 one["what"],
                 f"{one['grows with']}, {int(small):,} to {int(large):,}",
-                f"{1e6 * least['seconds_per_unit']:.3g} to {1e6 * most['seconds_per_unit']:.3g} us per {one['unit']}",
+                f"{1e6 * least['seconds_per_unit']:.3g} to {1e6 * most['seconds_per_unit']:.3g} us "
+                f"per {one['unit']}",
                 f"{kind} {found['mean']:.2f} ({found['low']:.2f} to {found['high']:.2f})",
                 shown,
             ]
@@ -227,7 +241,8 @@ def startup() -> str:
     return "\n\n".join(
         [
             "## Starting a command",
-            "The first call compiles its programs, later ones find them in the cache. Python keeps bytecode of what it "
+            "The first call compiles its programs, later ones find them in the cache. Python keeps "
+            "bytecode of what it "
             "imports unless it is told not to, as in some containers. Medians of "
             f"{results['repeats']} calls, on one core:",
             table(["", "first call", "later calls", "later, without bytecode"], rows),
