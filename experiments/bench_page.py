@@ -66,7 +66,14 @@ def peers() -> str:
 def missed() -> str:
     """What stands between a result and its aim, in numbers of the results files."""
     return "\n".join(
-        ["Where an aim is missed, on this processor:", "", *missed_steps(), missed_ppo(), missed_man()]
+        [
+            "Where an aim is missed, on this processor:",
+            "",
+            *missed_steps(),
+            missed_ppo(),
+            missed_dpo(),
+            missed_man(),
+        ]
     )
 
 
@@ -89,6 +96,13 @@ def missed_steps() -> list[str]:
     ]
 
 
+def missed_dpo() -> str:
+    return (
+        "- **DPO.** With answers longer than their prompts, both sides do nearly the same matrix products: what one "
+        "pass over both answers saves is the prompt."
+    )
+
+
 def missed_ppo() -> str:
     ppo, roofline = load("bench_ppo"), load("bench_scaling")["roofline"]
     update = roofline["programs"]["a PPO update"]
@@ -103,8 +117,7 @@ def missed_ppo() -> str:
         f"{1e3 * per_update:.0f} ms for one of "
         f"its own, so {per_update / least:.0f} times is the most there could be. The process is "
         "learned in a second: if "
-        f"compiling is counted, Stable-Baselines3 is there {1 / max(counted):.0f} to "
-        f"{1 / min(counted):.0f} times as fast. A "
+        f"compiling is counted, Stable-Baselines3 is there {1 / min(counted):.0f} times as fast. A "
         "compiled program pays when it runs for longer, for many seeds and settings at once, or in "
         "later calls, which "
         "find it in the cache."
@@ -132,15 +145,11 @@ def sweeps() -> str:
     results = load("bench_sweep")
     found, sizes = results["sweep"], results["sizes"]
     rows = [
-        [
-            label,
-            f"{1 / row['per_second']:.3f} s",
-            f"{row.get('compile_seconds', 0):.0f} s" if "compile_seconds" in row else "",
-        ]
+        [label, f"{1 / row['per_second']:.3f} s"]
         for label, row in results["contenders"].items()
         if label != "the sweep"
     ]
-    chosen = ", ".join(f"{count} runs {width} at once" for width, count in found["runs_by_width"].items())
+    chosen = ", ".join(f"{count} by {width}" for width, count in found["runs_by_width"].items())
     return "\n\n".join(
         [
             "## Many trainings",
@@ -148,7 +157,8 @@ def sweeps() -> str:
             f"{sizes['users']} episodes. Seconds per training, contenders in turn:",
             table(["", "per training"], rows),
             f"`sweep` measures this by itself as it goes and took {found['seconds_per_run']:.3f} s per training "
-            f"({chosen}), and {found['compile_seconds']:.0f} s in all to compile; its largest program reserves "
+            f"(runs by how many at once: {chosen}), and {found['compile_seconds']:.0f} s in all to compile; "
+            "its largest program reserves "
             f"{found['program_bytes'] / 1e6:.0f} MB of a budget of {found['budget_bytes'] / 1e9:.0f} GB.",
             made_by(results),
         ]
@@ -207,7 +217,7 @@ def ceilings() -> str:
             "## Beside the machine",
             f"Its fastest matrix product does {flops / 1e9:.0f} GFLOP/s, a copy moves {copied / 1e9:.1f} GB/s. "
             "Programs by the matrix products that they need (elementwise work not counted), stepping by the "
-            "observations and states that it must read and write:",
+            "observations and states that it must read and write (which caches may hold, unlike what is copied):",
             table(["", "achieved", "share of the ceiling"], rows),
         ]
     )

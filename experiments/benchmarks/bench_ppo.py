@@ -23,9 +23,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-from benchmark import OURS, Contender, comparison, cores_as_devices, fastest, finish, measured, options
+from benchmark import OURS, Contender, comparison, fastest, finish, measured, options
 from common import report
-from jax.sharding import Mesh
 from numpy_env import Rules, numpy_network
 from sb3_ppo import FlatChainEnv, Setting, Sizes, UntilTarget, make_model, mean_qoe, vector_env
 
@@ -39,10 +38,8 @@ from lameta_jax.composition.rollout import EpisodeConfig, composition_task
 from lameta_jax.composition.users import draw_users
 from lameta_jax.network.optimum import optimum
 from lameta_jax.network.scenarios import load_named
-from lameta_jax.scale.distributed import device_mesh
 from lameta_jax.scale.timing import compiled
 
-DEVICES = cores_as_devices()
 SPEED_AIM, TIME_AIM, TARGET = 50, 50, 0.95
 SCENARIO = load_named("lameta-81")
 NETWORK = numpy_network(SCENARIO)
@@ -59,7 +56,6 @@ POLICIES = {
     f"{OURS}, pointer": make_policy(),
 }
 MLP = next(iter(POLICIES))
-SPREAD = f", episodes over {DEVICES} devices"
 NUM_SEEDS = 64
 SEEDS = f"{OURS}, mlp, {NUM_SEEDS} seeds at once"
 
@@ -70,8 +66,6 @@ def main() -> None:
     best = float(optimum(SCENARIO.network, SCENARIO.request, HELD_OUT.preference).qoe.mean())
     candidates = settings(given.quick)
     learners = {name: Learner(policy) for name, policy in POLICIES.items()}
-    if DEVICES > 1:
-        learners |= {name + SPREAD: Learner(policy, device_mesh()) for name, policy in POLICIES.items()}
     contenders = {name: learner.contender() for name, learner in learners.items()}
     if jax.default_backend() != "cpu":
         contenders[SEEDS] = learners[MLP].many_seeds()
@@ -83,13 +77,13 @@ def main() -> None:
         name: [learner.time_to_target(best, seed) for seed in seeds] for name, learner in learners.items()
     }
     times[peer] = [their_time(setting, best, seed, limit) for seed in seeds]
-    aims = {name: (SPEED_AIM, TIME_AIM) for name in (MLP, MLP + SPREAD)}
+    aims = {MLP: (SPEED_AIM, TIME_AIM)}
     comparisons = [
         comparison("PPO training", rows, name, peer, unit="environment steps", aim=aims.get(name, (None,))[0])
         for name in contenders
         if name.startswith(OURS)
     ]
-    comparisons += [time_comparison(times, name, peer, aims.get(name, (None, None))[1]) for name in learners]
+    comparisons += [time_comparison(times, name, peer, aims.get(name, (None, None))[1]) for name in POLICIES]
     results = {
         "sizes": SIZES._asdict(),
         "target": TARGET,
@@ -103,9 +97,9 @@ def main() -> None:
 class Learner:
     """One of our policies, and the program that trains it by one update."""
 
-    def __init__(self, policy: Policy, mesh: Mesh | None = None):
+    def __init__(self, policy: Policy):
         self.policy = policy
-        self.trainer = make_train(LEARNER, composition_task(policy, PARAMS, EPISODES, mesh=mesh))
+        self.trainer = make_train(LEARNER, composition_task(policy, PARAMS, EPISODES))
         self.update = partial(self.trainer.advance, num_updates=1)
         self.program = compiled(jax.jit(self.update), NUMBERS, self.start(0))
 
