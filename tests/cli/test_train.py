@@ -120,6 +120,8 @@ def test_training_pays(lameta, network, tmp_path):
         (("--seed", "-1"), "--seed: -1 must lie between 0 and"),
         (("--users", "30"), "--users: 30 must be a multiple of 4"),
         (("--users", "16", "--num-slots", "8"), "--users: 16 must be a multiple of 32"),
+        (("--users", "16", "--devices", "3"), "--users: 16 must be a multiple of 12"),
+        (("--devices", "0"), "--devices: 0 must be at least 1"),
         (("--slots.failure-probability", "2"), "failure_probability = 2.0 must be in [0, 1]"),
         (("--log", "none/log.jsonl"), "--log: none/log.jsonl must be a file in a folder that exists"),
     ],
