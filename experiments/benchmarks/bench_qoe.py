@@ -15,8 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy_qoe
-from benchmark import OURS, Contender, comparison, cores_as_devices, fastest, finish, measured, options
-from jax.sharding import PartitionSpec
+from benchmark import OURS, Contender, comparison, finish, measured, options
 
 from lameta_jax.composition.slots import SlotConfig, draw_slots, nominal_conditions, with_conditions
 from lameta_jax.network.chains import enumerate_chains
@@ -24,12 +23,9 @@ from lameta_jax.network.network import AgenticNetwork
 from lameta_jax.network.optimum import optimum
 from lameta_jax.network.qoe import agent_factors, chain_factors, realised_qoe
 from lameta_jax.network.scenarios import load_named
-from lameta_jax.scale.distributed import device_mesh
 from lameta_jax.scale.timing import compiled
 
-DEVICES = cores_as_devices()
 AIM = 10
-SPREAD = f"{OURS}, users over {DEVICES} devices"
 PLAIN, TUNED = "NumPy, as the formulas read", "NumPy, tuned by hand"
 SLOTS = SlotConfig(arrival_rate_spread=0.1, service_rate_spread=0.1, fading_spread=0.3, redraw_outages=True)
 SCENARIO = load_named("lameta-81")
@@ -48,9 +44,8 @@ def main() -> None:
     rows, comparisons = {}, []
     for name, (slots, users) in workloads.items():
         rows[name] = measured(valuing(slots, users), repeats)
-        mine = fastest(rows[name], *(label for label in rows[name] if label.startswith(OURS)))
         for peer in (PLAIN, TUNED):
-            comparisons.append(comparison(name, rows[name], mine, peer, unit="chains valued", aim=AIM))
+            comparisons.append(comparison(name, rows[name], OURS, peer, unit="chains valued", aim=AIM))
     name = f"exact optimum, {many} users"
     rows[name] = measured(searching(many), repeats)
     comparisons.append(comparison(name, rows[name], OURS, TUNED, unit="users", aim=AIM))
@@ -81,22 +76,9 @@ def valuing(num_slots: int, users: int) -> dict[str, Contender]:
     for call in calls.values():
         np.testing.assert_allclose(call(), expected, rtol=1e-3, atol=1e-3)
     amount = num_slots * users * len(CHAINS)
-    found = {OURS: Contender(lambda: program.call(*arguments), amount, program)} | {
+    return {OURS: Contender(lambda: program.call(*arguments), amount, program)} | {
         label: Contender(call, amount) for label, call in calls.items()
     }
-    if DEVICES > 1 and users % DEVICES == 0:
-        own, whole = PartitionSpec("devices"), PartitionSpec()
-        spread = jax.shard_map(
-            all_qoe,
-            mesh=device_mesh(),
-            in_specs=(whole, whole, whole, whole, own),
-            out_specs=PartitionSpec(None, "devices"),
-            check_vma=False,
-        )
-        shared = compiled(jax.jit(spread), *arguments)
-        np.testing.assert_allclose(shared.call(*arguments), expected, rtol=1e-5, atol=1e-5)
-        found[SPREAD] = Contender(lambda: shared.call(*arguments), amount, shared)
-    return found
 
 
 def all_qoe(network, slots, agents, links, wanted):
