@@ -9,6 +9,8 @@ from typing import Any
 from bench_page_missed import missed
 from pages import joined, load, table
 
+from lameta_jax.cli.bench import is_met
+
 PAGE = Path(__file__).parent / "bench.md"
 KINDS = ("first", "later", "later_without_bytecode")
 SUBJECTS = ("qoe", "env", "ppo", "queue", "dpo", "man", "sweep")
@@ -39,11 +41,6 @@ def comparisons() -> list[dict[str, Any]]:
     return [
         one | {"subject": subject} for subject in SUBJECTS for one in load(f"bench_{subject}")["comparisons"]
     ]
-
-
-def is_met(one: dict[str, Any]) -> bool:
-    """Whether the aim was reached; a run of ours that did not end reaches none."""
-    return one["ratio"] >= one["aim"] and one.get("reached_by_ours", True)
 
 
 def peers() -> str:

@@ -1,5 +1,9 @@
 """The order of the four factors of a preference vector, and the array types that files share."""
 
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -11,3 +15,9 @@ FACTOR_NAMES = ("capability", "information", "latency", "outage")
 Scalar = float | Float[Array, ""]
 # Link ends as the host holds them (NumPy) or as the network holds them (JAX).
 LinkEnds = Int[Array, "links 2"] | Int[np.ndarray, "links 2"]
+
+
+def floats(values: Any) -> Float[Array, "..."]:
+    """Numbers of the host in the default float type, converted there: on the device, every shape would be a program."""
+    with np.errstate(over="ignore"):
+        return jax.device_put(np.asarray(values, dtype=jnp.result_type(float)))

@@ -44,6 +44,7 @@ from lameta_jax.elam.chat import LENGTH_STEP, pad
 from lameta_jax.elam.lora import LoRAConfig, add_lora, split_adapters
 from lameta_jax.elam.qwen2_weights import load_qwen2
 from lameta_jax.functional import functionalize
+from lameta_jax.scale.cores import usable_cores
 
 AIM, PRECOMPUTED, PLAIN = 1.5, "trl, precomputed", "trl"
 VOCABULARY, HIDDEN, LAYERS, HEADS, KV_HEADS, INTERMEDIATE = 8192, 256, 8, 8, 2, 1024
@@ -297,7 +298,7 @@ def measure_apart(threads: int, rounds: int, names: list[str]) -> dict:
 
 def main() -> None:
     given = options(__doc__)
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     counts = [1] if given.quick or cores == 1 else [1, cores]
     rounds, names = (1, list(WORKLOADS)[:1]) if given.quick else (4, list(WORKLOADS))
     by_threads = {str(threads): measure_apart(threads, rounds, names) for threads in counts}

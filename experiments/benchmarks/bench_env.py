@@ -14,7 +14,7 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
-from benchmark import OURS, Contender, comparison, cores_as_devices, fastest, finish, measured, options
+from benchmark import OURS, Contender, comparison, fastest, finish, measured, options
 from jax.sharding import PartitionSpec
 from numpy_env import NumpyChainEnv, numpy_network
 from stepping import chain_steps, gymnax_steps, numpy_steps, vector_steps
@@ -22,10 +22,12 @@ from stepping import chain_steps, gymnax_steps, numpy_steps, vector_steps
 from lameta_jax.composition.env import make_env_params
 from lameta_jax.composition.users import draw_users
 from lameta_jax.network.scenarios import load_named
+from lameta_jax.scale.cores import cores_as_devices
 from lameta_jax.scale.distributed import device_mesh
 from lameta_jax.scale.timing import compiled
 
-DEVICES = cores_as_devices()
+cores_as_devices()
+DEVICES = jax.device_count()
 AIM = 500
 SCENARIO = load_named("lameta-81")
 USERS = draw_users(jax.random.key(0), jnp.ones(4), 4096)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from benchmark import OURS, Contender, comparison, cores_as_devices, fastest, finish, measured, options
+from benchmark import OURS, Contender, comparison, fastest, finish, measured, options
 from torch_man import TorchAgents
 
 from lameta_jax.meta.adaptation import adapt, meta_gradient
@@ -24,6 +24,7 @@ from lameta_jax.meta.agents import AgentLoop, over_agents
 from lameta_jax.meta.classification import classifier
 from lameta_jax.meta.cnn import MNIST_CNN
 from lameta_jax.meta.convolution import Form
+from lameta_jax.scale.cores import cores_as_devices
 from lameta_jax.scale.timing import Program, compiled
 
 AIM = 3

@@ -13,7 +13,6 @@ it is not counted. Compiling is counted apart. Stable-Baselines3 stops at a limi
 target by then has a lower bound.
 """
 
-import os
 import statistics
 import time
 from functools import partial
@@ -38,6 +37,7 @@ from lameta_jax.composition.rollout import EpisodeConfig, composition_task
 from lameta_jax.composition.users import draw_users
 from lameta_jax.network.optimum import optimum
 from lameta_jax.network.scenarios import load_named
+from lameta_jax.scale.cores import usable_cores
 from lameta_jax.scale.timing import compiled
 
 SPEED_AIM, TIME_AIM, TARGET = 50, 50, 0.95
@@ -140,7 +140,7 @@ class Learner:
 
 def settings(quick: bool) -> list[Setting]:
     """What Stable-Baselines3 is tried with."""
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     if quick:
         return [Setting(16, False, 1)]
     found = [Setting(envs, False, 1) for envs in (4, 16, 64, 256)]

@@ -15,11 +15,12 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import jax
-from benchmark import Contender, comparison, cores_as_devices, finish, measured, options, report
+from benchmark import Contender, comparison, finish, measured, options, report
 
 from lameta_jax.network.scenarios import load_named
 from lameta_jax.pipeline.policy_sweep import ANY, PolicySweep, PolicySweepConfig, checked_space
 from lameta_jax.scale.chunks import ChunkRunner, SweepConfig
+from lameta_jax.scale.cores import cores_as_devices
 from lameta_jax.scale.distributed import device_mesh
 from lameta_jax.scale.space import Group, LogUniform, random_runs
 from lameta_jax.scale.sweep import sweep

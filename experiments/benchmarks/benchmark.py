@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -11,7 +10,6 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import jax  # noqa: E402 the folder above
 from common import RESULTS, report, write_results  # noqa: E402 the folder above
 
 from lameta_jax.scale.timing import Program, Timing, interleaved  # noqa: E402
@@ -25,16 +23,6 @@ class Contender(NamedTuple):
     call: Callable[[], Any]
     amount: float  # of work in one call, such as environment steps
     program: Program | None = None
-
-
-def cores_as_devices() -> int:
-    """Makes every core of a processor a device, so that a program can be spread over them; the number of devices.
-
-    To be called before jax computes anything.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    jax.config.update("jax_num_cpu_devices", cores)
-    return jax.device_count()
 
 
 def options(description: str | None) -> argparse.Namespace:

@@ -105,19 +105,6 @@ def check_seed(seed: int) -> None:
         raise BadInputError(f"--seed: {seed} must lie between 0 and {MAX_SEED}")
 
 
-def cores_as_devices(devices: int | None = None) -> None:
-    """Makes every core of a processor a device of jax, so that work is done side by side; before anything is computed.
-
-    Args:
-      devices: how many; none: one per core.
-    """
-    import jax
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with contextlib.suppress(RuntimeError):  # where jax has been used before, devices are what they are
-        jax.config.update("jax_num_cpu_devices", devices or cores)
-
-
 def is_same_file(first: str, second: str) -> bool:
     """Whether both exist and are one file, by whatever names."""
     with contextlib.suppress(OSError, ValueError):  # one of them does not exist

@@ -12,6 +12,8 @@ from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import NamedTuple
 
+from lameta_jax.scale.cores import usable_cores
+
 MAX_BYTES = 256_000_000  # of all folders below `compiled`; a command leaves 0.1 to 5 MB
 SUBFOLDER = "compiled"  # data sets may lie beside it
 # Lines of Linux's description, on x86 and ARM and RISC-V.
@@ -84,8 +86,7 @@ def processors() -> str:
         lines.add(platform.processor())
     digest = hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
     # XLA splits the work of a program among the cores there are when it is compiled.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{platform.machine() or 'unknown'}-{digest[:16]}-{cores}"
+    return f"{platform.machine() or 'unknown'}-{digest[:16]}-{usable_cores()}"
 
 
 def prune(folder: Path, max_bytes: int) -> None:

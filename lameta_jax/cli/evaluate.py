@@ -32,6 +32,7 @@ from lameta_jax.network.qoe import (
     objective_qoe,
     subjective_qoe,
 )
+from lameta_jax.types import floats
 
 FAILURE_QOE = -1.0
 
@@ -90,7 +91,7 @@ def evaluate_chain(
     network, request = scenario.network, scenario.request
     if network.link_ber.shape[0] == 0:  # one to look up in vain
         network = replace(network, link_ber=jnp.zeros(1, dtype=float))
-    shares = jax.device_put(np.asarray(preference, dtype=jnp.result_type(float)))
+    shares = floats(preference)
     value = _value(network, request, jax.device_put(np.asarray(chain)), shares, form)
     linked = np.asarray(value.linked)
     capability, information_loss, latency, outage = (float(factor) for factor in value.factors)

@@ -16,7 +16,6 @@ from lameta_jax.cli.common import (
     check_counts,
     check_output,
     check_seed,
-    cores_as_devices,
     refusing,
     say,
     write_json,
@@ -29,6 +28,7 @@ from lameta_jax.meta.model_files import save_initialisation
 from lameta_jax.meta.problems import Problem, ProblemConfig, make_problem
 from lameta_jax.meta.training import Report, TrainingConfig, outcome, train
 from lameta_jax.scale.checkpoint import CheckpointError, write_whole
+from lameta_jax.scale.cores import cores_as_devices
 
 
 @dataclass(frozen=True, kw_only=True)

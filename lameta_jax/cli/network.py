@@ -139,14 +139,11 @@ def _show(config: ShowConfig) -> dict[str, Any]:
         raise BadInputError(f"--out: suffix of {out!r} must be one of {', '.join(FIGURES)}")
     scenario = read_network(config.network)
     if out is not None:
-        from lameta_jax.cli.network_figure import network_alone
+        from lameta_jax.cli.network_figure import network_alone, save_figure
 
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing from font")  # boxes stand for those
-            try:
-                network_alone(scenario).savefig(out, dpi=150, facecolor="white")
-            except OSError as error:
-                raise BadInputError(f"--out: {out} cannot be written ({error.strerror})") from None
+            save_figure(network_alone(scenario), out, "--out")
     return network_overview(scenario)
 
 

@@ -1,6 +1,7 @@
 """The drawing of a network with chains in it, and the style that all figures share."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.ticker import LogLocator, NullLocator
 
+from lameta_jax.cli.common import BadInputError
 from lameta_jax.network.network import Scenario
 from lameta_jax.network.queueing import agent_latency
 
@@ -34,6 +36,18 @@ STYLE: Any = {
     "legend.frameon": False,
     "text.parse_math": False,  # names may contain dollar signs
 }
+
+
+def save_figure(figure: Figure, path: Path | str, option: str) -> None:
+    """Write a figure where an option says; the suffix says the format.
+
+    Raises:
+      BadInputError: the file cannot be written.
+    """
+    try:
+        figure.savefig(path, dpi=150, facecolor="white")
+    except OSError as error:
+        raise BadInputError(f"{option}: {path} cannot be written ({error.strerror})") from None
 
 
 @rc_context(STYLE)

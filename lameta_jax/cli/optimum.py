@@ -25,6 +25,7 @@ from lameta_jax.network.network import Scenario
 from lameta_jax.network.optimum import beam_search
 from lameta_jax.network.optimum import optimum as search_optimum
 from lameta_jax.network.qoe import chain_price
+from lameta_jax.types import floats
 
 MAX_CHAINS = 20_000_000  # minutes on two cores
 MAX_TOP, MAX_WIDTH = 1000, 10_000
@@ -82,7 +83,7 @@ def exact_optimum(
     price_weight: float = 0.0,
 ) -> dict[str, Any]:
     """The best chain and the next `top` - 1, as the JSON output holds them; chain None where none is feasible."""
-    preferences = jax.device_put(np.asarray([preference], dtype=jnp.result_type(float)))
+    preferences = floats([preference])
     best = search_optimum(
         scenario.network, scenario.request, preferences, top=top, form=form, price_weight=price_weight
     )
@@ -108,7 +109,7 @@ def approximate_optimum(
     price_weight: float = 0.0,
 ) -> dict[str, Any]:
     """The best chain that a beam finds, and a bound on the best there is; chain None where it finds none."""
-    preferences = jax.device_put(np.asarray([preference], dtype=jnp.result_type(float)))
+    preferences = floats([preference])
     best = beam_search(
         scenario.network,
         scenario.request,

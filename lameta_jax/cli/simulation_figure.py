@@ -7,8 +7,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from lameta_jax.cli.common import BadInputError
-from lameta_jax.cli.network_figure import COLOURS, INK, STYLE
+from lameta_jax.cli.network_figure import COLOURS, INK, STYLE, save_figure
 
 
 def save_latency_figure(result: dict[str, Any], path: Path) -> None:
@@ -17,11 +16,7 @@ def save_latency_figure(result: dict[str, Any], path: Path) -> None:
     Raises:
       BadInputError: the file cannot be written.
     """
-    figure = latency_figure(result)
-    try:
-        figure.savefig(path, dpi=150, facecolor="white")
-    except OSError as error:
-        raise BadInputError(f"--figure: {path} cannot be written ({error.strerror})") from None
+    save_figure(latency_figure(result), path, "--figure")
 
 
 @rc_context(STYLE)

@@ -1,7 +1,5 @@
 """`lameta sweep`: policies trained with many settings and seeds at once, in chunks that can be interrupted."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,6 @@ from lameta_jax.cli.common import (
     BadInputError,
     check_counts,
     check_seed,
-    cores_as_devices,
     read_network,
     read_preference,
     refusing,
@@ -35,7 +32,8 @@ from lameta_jax.network.network import Scenario
 from lameta_jax.network.schema import scenario_to_mapping
 from lameta_jax.pipeline.own_policy import ALGORITHMS
 from lameta_jax.pipeline.policy_sweep import ANY, PolicySweep
-from lameta_jax.scale.checkpoint import CheckpointError
+from lameta_jax.scale.checkpoint import CheckpointError, digest
+from lameta_jax.scale.cores import cores_as_devices
 from lameta_jax.scale.ray_engine import WorkerError
 from lameta_jax.scale.space import SpaceError
 
@@ -140,8 +138,5 @@ def _purpose(config: SweepConfig, scenarios: Sequence[Scenario]) -> dict[str, st
     """What the results depend on beside the runs themselves, by the names that a refusal shows."""
     options = ("algorithm", "updates", "users", "stages", "eta")
     given = {f"--{name}": str(getattr(config, name)) for name in options}
-    networks = json.dumps([scenario_to_mapping(one) for one in scenarios], sort_keys=True)
-    return given | {
-        "network": hashlib.sha256(networks.encode()).hexdigest(),
-        "version of lameta": __version__,
-    }
+    networks = digest([scenario_to_mapping(one) for one in scenarios])
+    return given | {"network": networks, "version of lameta": __version__}

@@ -11,8 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from lameta_jax.cli.common import BadInputError
-from lameta_jax.cli.network_figure import FAINT, INK, STYLE
+from lameta_jax.cli.network_figure import FAINT, INK, STYLE, save_figure
 
 SPREAD = 20  # the largest over the smallest value from which on an axis is logarithmic
 MOST_NAMES = 12  # values of an axis that are written out
@@ -26,11 +25,7 @@ def save_sweep_figure(
     Raises:
       BadInputError: the file cannot be written.
     """
-    figure = sweep_figure(ranking, settings, metric)
-    try:
-        figure.savefig(path, dpi=150, facecolor="white")
-    except OSError as error:
-        raise BadInputError(f"--out: {path} cannot be written ({error.strerror})") from None
+    save_figure(sweep_figure(ranking, settings, metric), path, "--out")
 
 
 @rc_context(STYLE)

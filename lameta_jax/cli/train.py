@@ -1,6 +1,5 @@
 """`lameta train`: a composition policy for a network of one's own, in steps that can be interrupted."""
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,6 @@ from lameta_jax.cli.common import (
     check_counts,
     check_output,
     check_seed,
-    cores_as_devices,
     is_same_file,
     read_network,
     refusing,
@@ -41,7 +39,8 @@ from lameta_jax.pipeline.own_policy import (
     share_of_optimum,
     train_policy,
 )
-from lameta_jax.scale.checkpoint import CheckpointError, write_whole
+from lameta_jax.scale.checkpoint import CheckpointError, digest, write_whole
+from lameta_jax.scale.cores import cores_as_devices
 from lameta_jax.scale.distributed import device_mesh, join_processes
 
 
@@ -157,8 +156,7 @@ def _purpose(config: TrainConfig, scenario: Scenario) -> dict[str, str]:
     """What the result depends on, by the names that a refusal shows."""
     options = ("algorithm", "updates", "users", "num_slots", "slots", "updates_per_report", "seed")
     given = {f"--{name.replace('_', '-')}": str(getattr(config, name)) for name in options}
-    network = json.dumps(scenario_to_mapping(scenario), sort_keys=True)
-    return given | {"network": hashlib.sha256(network.encode()).hexdigest(), "version of lameta": __version__}
+    return given | {"network": digest(scenario_to_mapping(scenario)), "version of lameta": __version__}
 
 
 def _reporter(config: TrainConfig, started: float, board: Any) -> Callable[[Report], None]:

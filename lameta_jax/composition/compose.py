@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -18,6 +17,7 @@ from lameta_jax.composition.policy_files import PolicyError, TrainedPolicy
 from lameta_jax.composition.types import User, make_users
 from lameta_jax.functional import Params
 from lameta_jax.network.network import Scenario
+from lameta_jax.types import floats
 
 
 class Composed(NamedTuple):
@@ -46,12 +46,10 @@ def compose_chain(policy: TrainedPolicy, scenario: Scenario, preference: Any) ->
     own = replace(
         scenario,
         elam_names=tuple(f"elam-{index}" for index in range(num_elams)),
-        elam_fees=jax.device_put(np.zeros(num_elams, dtype=jnp.result_type(float))),
+        elam_fees=floats(np.zeros(num_elams)),
     )
     env_params = make_env_params(own, EnvConfig(mask_types=True, initial_elam=policy.initial_elam))
-    wanted = np.asarray(preference, dtype=jnp.result_type(float))[None, :]
-    failed = np.zeros((1, num_elams), dtype=bool)
-    users = make_users(wanted, np.repeat(wanted[:, None, :], num_elams, axis=1), failed=failed)
+    users = make_users(np.asarray(preference, dtype=float)[None, :], num_elams=num_elams)
     chains, probability = greedy_chains(policy.config)(policy.params, env_params, users)
     return Composed(
         chain=tuple(int(agent) for agent in np.asarray(chains)[0] if agent >= 0),

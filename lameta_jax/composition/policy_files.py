@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lameta_jax.composition.policy import PolicyConfig, make_policy
 from lameta_jax.functional import Params, named_leaves
+from lameta_jax.types import floats
 
 FORMAT = "lameta-pointer-policy-1"
 MAX_SIZE = 65536  # of any layer; far above sensible ones
@@ -104,9 +104,7 @@ def _read_tensor(file: Any, name: str, shape: tuple[int, ...], path: str | Path)
     values = file.get_tensor(name)
     if not np.all(np.isfinite(values)):
         raise PolicyError(f"{path}: tensor {name} must be finite")
-    # Converted here: on the device, every shape would be a program of its own.
-    with np.errstate(over="ignore"):
-        return jax.device_put(values.astype(jnp.result_type(float)))
+    return floats(values)
 
 
 def _where(name: str, expected: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lameta_jax.network.network import AgenticNetwork, NeighbourTable, Request
 from lameta_jax.network.qoe import AgentFactors
+from lameta_jax.types import floats
 
 Actor = jax.tree_util.Partial
 """Anything that composes chains: `act(key, observation, state, params) -> Action`, for one user and step.
@@ -125,13 +126,17 @@ def make_users(
     num_elams: int = 2,
 ) -> User:
     """A pool of users; without translations every E-LAM is taken to read the intent perfectly, and none to fail."""
-    preference = jnp.asarray(preference, dtype=float)
+    of_host = isinstance(preference, np.ndarray)
     if translated is None:
-        translated = jnp.repeat(preference[:, None, :], num_elams, axis=1)
-    translated = jnp.asarray(translated, dtype=float)
+        translated = (np if of_host else jnp).repeat(preference[:, None, :], num_elams, axis=1)
+    if failed is None:
+        failed = np.zeros(translated.shape[:2], bool)
+    as_floats = lambda values: (
+        floats(values) if isinstance(values, np.ndarray) else jnp.asarray(values, dtype=float)
+    )
     return User(
-        preference=preference,
-        translated=translated,
-        failed=jnp.zeros(translated.shape[:2], bool) if failed is None else jnp.asarray(failed),
+        preference=as_floats(preference),
+        translated=as_floats(translated),
+        failed=jnp.asarray(failed),
         index=jnp.arange(preference.shape[0]),
     )

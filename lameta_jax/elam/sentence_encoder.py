@@ -1,6 +1,5 @@
 """Prompts in, frozen features out: tokeniser, batching by length and the jitted encoder."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from lameta_jax.elam.minilm import EncoderConfig
 from lameta_jax.elam.weights import WeightsError, find_minilm, load_encoder, reason
 from lameta_jax.functional import functionalize
+from lameta_jax.scale.cores import usable_cores
 
 MAX_TOKENS = 256  # longer prompts are cut, as sentence-transformers does for this model
 # Lengths that prompts are padded to: one compilation each, and fine where most prompts are.
@@ -140,8 +140,7 @@ def on_all_cores(function: Callable[[Item], Result], items: Iterable[Item]) -> I
         with jax.enable_x64(wide):
             return function(item)
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    pool = ThreadPoolExecutor(cores)
+    pool = ThreadPoolExecutor(usable_cores())
     try:
         yield from pool.map(call, items)
     finally:

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from lameta_jax.network.chains import has_chain
 from lameta_jax.network.network import AgenticNetwork, MadeBy, NetworkError, Request, Scenario
+from lameta_jax.types import floats
 
 # One number per agent or link, in float64.
 Column = Sequence[float] | np.ndarray
@@ -60,20 +61,20 @@ def assemble_scenario(
     _refuse_unstable(source, agent_ids, arrival_rate, exact_rate, np.asarray(rate))
     network = AgenticNetwork(
         agent_type=_integers([type_index[agent_type] for agent_type in agent_types]),
-        capability=_floats(capability),
+        capability=floats(capability),
         service_rate=rate,
-        service_cv=_floats(service_cv),
-        observations=_floats(observations),
-        outages=_floats(outages),
-        price=_floats(np.zeros(len(agent_ids)) if price is None else price),
+        service_cv=floats(service_cv),
+        observations=floats(observations),
+        outages=floats(outages),
+        price=floats(np.zeros(len(agent_ids)) if price is None else price),
         link_ends=_integers(np.sort(np.reshape(link_ends, (-1, 2)), axis=1)),
-        link_ber=_floats(link_ber),
-        arrival_rate=_floats(arrival_rate),
+        link_ber=floats(link_ber),
+        arrival_rate=floats(arrival_rate),
     )
     wanted = Request(
         types=_integers([type_index[type_name] for type_name in request]),
-        capability_threshold=_floats(capability_threshold),
-        max_latency=_floats(max_latency),
+        capability_threshold=floats(capability_threshold),
+        max_latency=floats(max_latency),
     )
     if not has_chain(network, wanted):
         raise NetworkError(
@@ -87,15 +88,9 @@ def assemble_scenario(
         agent_ids=tuple(agent_ids),
         type_names=type_names,
         elam_names=tuple(elam_names),
-        elam_fees=_floats(elam_fees),
+        elam_fees=floats(elam_fees),
         made_by=made_by,
     )
-
-
-def _floats(values: Column | float) -> Float[Array, "..."]:
-    """Numbers in the default float type, converted here: on the device, every shape would be a program of its own."""
-    with np.errstate(over="ignore"):
-        return jax.device_put(np.asarray(values, dtype=jnp.result_type(float)))
 
 
 def _integers(values: Sequence[int] | np.ndarray) -> Int[Array, "..."]:

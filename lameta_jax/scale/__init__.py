@@ -1,1 +1,1 @@
-"""Many runs and long ones: checkpoints."""
+"""Many runs, long ones, many devices."""

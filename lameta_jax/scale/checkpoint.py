@@ -5,6 +5,7 @@ beside its place and moved there at once, so that an interruption leaves the one
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -76,6 +77,11 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of what a value looks like as JSON, for purposes; what JSON does not know counts by its `repr`."""
+    return hashlib.sha256(json.dumps(value, default=repr, sort_keys=True).encode()).hexdigest()
 
 
 def packed(tree: PyTree) -> Any:

@@ -10,7 +10,6 @@ trying one. After an interruption the search goes on: finished trials are in Opt
 trial that was running finds the chunks that it has done.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lameta_jax.scale.checkpoint import CheckpointError
+from lameta_jax.scale.checkpoint import CheckpointError, digest
 from lameta_jax.scale.space import Fixed, Group
 from lameta_jax.scale.sweep import Kept, Swept
 from lameta_jax.scale.sweep_table import configurations
@@ -79,7 +78,7 @@ def optuna_search(
     folder.mkdir(parents=True, exist_ok=True)
     study = _study(folder, {**(purpose or {}), "metric": metric, "seed": str(seed), "sizes": _told(sizes)})
     _take_up(study)
-    place = lambda chosen: folder / f"sizes-{hashlib.sha256(_told(chosen).encode()).hexdigest()[:16]}"
+    place = lambda chosen: folder / f"sizes-{digest(chosen)[:16]}"
     while (number := len(_finished(study))) < trials:
         # By number, so that a search that was interrupted draws as one that was not.
         study.sampler = _sampler([seed, number])

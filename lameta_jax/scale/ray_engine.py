@@ -11,9 +11,9 @@ from pathlib import Path
 
 from lameta_jax.scale.chunks import Block, Content, SweepConfig, Train, kept_starts, load, save
 from lameta_jax.scale.ray_workers import Crew, WorkerError, cluster, has_gpus, room_for
-from lameta_jax.scale.space import Group, SpaceError
+from lameta_jax.scale.space import Group
 from lameta_jax.scale.spread import Plan
-from lameta_jax.scale.sweep import Progress, Results, Swept, identity
+from lameta_jax.scale.sweep import Progress, Results, Swept, check_blocks, identity
 
 
 def ray_sweep(
@@ -69,7 +69,8 @@ def ray_sweep(
             for _ in range(room):
                 crew.hire()
             size = crew.first_built()
-            _check_blocks(groups, size)
+            if size is not None:
+                check_blocks(groups, size)
             plan.begin(room, size or config.width)
             while (ended := crew.next_done(plan)) is not None:
                 job, content = ended
@@ -87,12 +88,6 @@ def ray_sweep(
         places = ", ".join(f"{job.start} to {job.stop - 1} of program {job.group}" for job in plan.given_up)
         raise WorkerError(f"runs {places}: {tries} workers were lost while doing them; all others are done")
     return results.swept()
-
-
-def _check_blocks(groups: Sequence[Group], size: int | None) -> None:
-    for group in groups:
-        if size and group.size % size:
-            raise SpaceError(f"{group.size} runs of a program must be a multiple of {size}, done together")
 
 
 def _there(folder: Path, purpose: Mapping[str, str], groups: int) -> Iterator[Content]:

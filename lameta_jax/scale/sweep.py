@@ -10,8 +10,6 @@ draws. How many runs are done at once is measured, see `width`. The last digits 
 their order; what was decided is kept with the results, so a sweep that is taken up again ends in the same table.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +19,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from lameta_jax.scale.checkpoint import digest
 from lameta_jax.scale.chunks import (
     Block,
     ChunkRunner,
@@ -94,11 +93,9 @@ def sweep(
     folder.mkdir(parents=True, exist_ok=True)
     purpose = identity(groups, config, purpose or {})
     results = Results(groups, config)
+    if isinstance(train, Block):
+        check_blocks(groups, train.size)
     for number, group in enumerate(groups):
-        if isinstance(train, Block) and group.size % train.size:
-            raise SpaceError(
-                f"{group.size} runs of a program must be a multiple of {train.size}, done together"
-            )
         runner = ChunkRunner(train, number, group, config, mesh)
         size = train.size if isinstance(train, Block) else config.width
         for content, resumed in _chunks(runner, number, group, config, size, folder, purpose, mesh):
@@ -185,12 +182,19 @@ class Results:
         return Swept(table | self._scores, self._best, self._chunks)
 
 
+def check_blocks(groups: Sequence[Group], size: int) -> None:
+    """Refuses groups that are no whole number of blocks.
+
+    Raises:
+      SpaceError: naming the runs.
+    """
+    for group in groups:
+        if group.size % size:
+            raise SpaceError(f"{group.size} runs of a program must be a multiple of {size}, done together")
+
+
 def identity(groups: Sequence[Group], config: SweepConfig, purpose: Mapping[str, str]) -> dict[str, str]:
     """What a chunk's file says that it is of: two sweeps of one identity have the same chunks."""
     runs = [[group.columns, group.seed.tolist()] for group in groups]
     told = {"settings or seeds": runs, "sweep configuration": asdict(config)}
-    digests = {
-        name: hashlib.sha256(json.dumps(value, default=repr, sort_keys=True).encode()).hexdigest()
-        for name, value in told.items()
-    }
-    return dict(purpose) | digests
+    return dict(purpose) | {name: digest(value) for name, value in told.items()}

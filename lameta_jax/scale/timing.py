@@ -8,7 +8,6 @@ Contenders take turns, so that whatever else the machine does hits all of them a
 there, not until jax has queued it.
 """
 
-import os
 import platform
 import statistics
 import sys
@@ -18,6 +17,8 @@ from importlib import metadata
 from typing import Any, NamedTuple
 
 import jax
+
+from lameta_jax.scale.cores import usable_cores
 
 Clock = Callable[[], float]
 """Seconds since any fixed moment."""
@@ -117,11 +118,10 @@ def peak_memory() -> int:
 def machine(packages: Sequence[str] = ("jax", "jaxlib", "numpy")) -> dict[str, Any]:
     """What a measurement ran on: device, cores that this process may use, versions of Python and of packages."""
     device = jax.devices()[0]
-    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
     return {
         "device": str(device.platform),
         "device_kind": str(device.device_kind),
-        "cores": len(affinity(0)) if affinity else os.cpu_count(),
+        "cores": usable_cores(),
         "versions": {"python": platform.python_version()}
         | {name: metadata.version(name) for name in packages},
     }
