@@ -18,9 +18,10 @@ from srl_figures import changing_network
 from srl_study import Study, exact_search
 
 from lameta_jax.composition.baselines import replay_actor
+from lameta_jax.composition.decisions import Decided, best_action
 from lameta_jax.composition.env import EnvParams, slot_params
 from lameta_jax.composition.evaluate import evaluate
-from lameta_jax.composition.policy import best_action
+from lameta_jax.composition.policy import Policy
 from lameta_jax.composition.slots import Conditions, arrival_ramp, nominal_conditions, with_failures
 from lameta_jax.composition.types import Actor, User
 from lameta_jax.intents.corpus import BENCHMARKS
@@ -87,18 +88,21 @@ def failed_slot(params: EnvParams, conditions: Conditions, probability: float, d
 
 def looking(study: Study, params, seen: EnvParams) -> Actor:
     """The policy as it has seen a slot, whatever that slot has become."""
-    return Actor(_playing(study.policy.decode), params, study.policy.encode(params, seen))
+    return Actor(_playing(study.policy), params, study.policy.encode(params, seen))
 
 
 @cache
-def _playing(decode):
+def _playing(policy: Policy):
     """Kept, since a new function would be compiled again."""
-    return partial(_act, decode)
+    return partial(_act, policy)
 
 
-def _act(decode, params, encoding, key, observation, state, env_params):
+def _act(policy, params, encoding, key, observation, state, env_params):
     del key, state, env_params
-    return best_action(decode(params, encoding, observation), observation)
+    view = encoding.at(observation.step)
+    return best_action(
+        Decided(policy.elam_logits, view, policy.decode(params, view, observation), observation)
+    )
 
 
 def best_chains(slot: EnvParams, users: User) -> jax.Array:

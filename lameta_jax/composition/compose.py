@@ -6,18 +6,22 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lameta_jax.composition.distributions import MaskedCategorical
+from lameta_jax.composition.decisions import Decided, best_action
 from lameta_jax.composition.encoder import MAX_HOPS
-from lameta_jax.composition.env import EnvConfig, EnvParams, make_env_params, reset, step
-from lameta_jax.composition.policy import PolicyConfig, best_action, make_policy
+from lameta_jax.composition.env import EnvConfig, EnvParams, make_env_params, observe, reset, step
+from lameta_jax.composition.links import Candidates, predecessor
+from lameta_jax.composition.policy import PolicyConfig, make_policy
 from lameta_jax.composition.policy_files import PolicyError, TrainedPolicy
 from lameta_jax.composition.types import User, make_users
 from lameta_jax.functional import Params
 from lameta_jax.network.network import Scenario
 from lameta_jax.types import floats
+
+USERS_AT_ONCE = 4096  # served together by `greedy_chains`, so that memory does not grow with the users
 
 
 class Composed(NamedTuple):
@@ -50,46 +54,99 @@ def compose_chain(policy: TrainedPolicy, scenario: Scenario, preference: Any) ->
     )
     env_params = make_env_params(own, EnvConfig(mask_types=True, initial_elam=policy.initial_elam))
     users = make_users(np.asarray(preference, dtype=float)[None, :], num_elams=num_elams)
-    chains, probability = greedy_chains(policy.config)(policy.params, env_params, users)
+    chains, probability = _compose(policy.config, True)(
+        policy.params, env_params, of_types(env_params), users
+    )
     return Composed(
         chain=tuple(int(agent) for agent in np.asarray(chains)[0] if agent >= 0),
         probability=np.asarray(probability)[0],
     )
 
 
-@lru_cache(maxsize=4)
 def greedy_chains(
-    config: PolicyConfig,
-) -> Callable[[Params, EnvParams, User], tuple[Int[Array, "users hops"], Float[Array, "users hops agents"]]]:
-    """Greedy episodes of a policy of those sizes; kept, since every new jit would compile again.
+    policy: TrainedPolicy, env_params: EnvParams, users: User, fitting: "OfTypes | None" = None
+) -> Int[Array, "users hops"]:
+    """The chains that a policy composes for users, always taking its most probable action: those of `evaluate`.
 
-    The chains are those of `evaluate`, which also values them and encodes the network anew at every step: without
-    that, compiling takes half the time, and compiling is nearly all that a single user waits for.
+    The network is encoded once. Only agents that fit are looked at: those of the first type, then neighbours of the
+    predecessor of the type that comes next.
+
+    Args:
+      env_params: the decision process, in which wrong types are masked.
+      fitting: `of_types(env_params)` where it is at hand, such as from another slot of the same network.
+
+    Raises:
+      ValueError: wrong types are not masked.
     """
+    if not env_params.mask_types:
+        raise ValueError("mask_types must be True: agents of other types are not looked at")
+    fitting = of_types(env_params) if fitting is None else fitting
+    return _compose(policy.config, False)(policy.params, env_params, fitting, users)[0]
+
+
+class OfTypes(NamedTuple):
+    """Who has the type that is needed, without the others; padded with -1."""
+
+    first: Int[np.ndarray, " some"]  # agents of the first type
+    followers: Int[np.ndarray, "hops-1 agents few"]  # neighbours of every agent of the type that comes next
+    links: Int[np.ndarray, "hops-1 agents few"]  # to these
+
+
+def of_types(env_params: EnvParams) -> OfTypes:
+    """Found on the host."""
+    agent_type, needed = np.asarray(env_params.network.agent_type), np.asarray(env_params.request.types)
+    table = jax.tree.map(np.asarray, env_params.table)
+    fits = table.valid & (agent_type[table.neighbours] == needed[1:, None, None])
+    few = max(1, int(fits.sum(axis=2).max(initial=0)))
+    order = np.argsort(~fits, axis=2, kind="stable")[..., :few]  # those that fit first
+    fits = np.take_along_axis(fits, order, axis=2)
+    taken = lambda rows: np.where(fits, np.take_along_axis(rows[None], order, axis=2), -1)
+    first = np.flatnonzero(agent_type == needed[0])
+    return OfTypes(first if len(first) else np.array([-1]), taken(table.neighbours), taken(table.link))
+
+
+@lru_cache(maxsize=4)
+def _compose(config: PolicyConfig, explained: bool) -> Callable[..., tuple[Array, Array | None]]:
+    """Greedy episodes of a policy of those sizes; kept, since every new jit would compile again."""
     policy = make_policy(config)
 
     @jax.jit
-    def compose(params: Params, env_params: EnvParams, users: User):
+    def compose(params: Params, env_params: EnvParams, fitting: OfTypes, users: User):
         encoding = policy.encode(params, env_params)
+        key = jax.random.key(0)  # nothing is drawn
+
+        def pick(state, place, among):
+            view, observation = encoding.at(place, among.agents), observe(state, env_params, among)
+            decided = Decided(policy.elam_logits, view, policy.decode(params, view, observation), observation)
+            action = best_action(decided)
+            _, state, *_ = step(key, state, action._replace(node=among.agents[action.node]), env_params)
+            return state, _of_all(decided, among, env_params.num_agents) if explained else None
+
+        def follow(state, now):
+            place, followers, links = now
+            last = jnp.maximum(predecessor(state), 0)
+            return pick(state, place, Candidates(followers[last], links[last]))
 
         def serve(user):
-            def one_step(carry, _):
-                observation, state = carry
-                decision = policy.decode(params, encoding, observation)
-                action = best_action(decision, observation)
-                likely = MaskedCategorical(decision.node_logits, observation.node_mask).probabilities()
-                observation, state, *_ = step(key, state, action, env_params)
-                return (observation, state), likely
-
-            key = jax.random.key(0)  # nothing is drawn
-            start = reset(key, env_params, user)
-            (_, state), likely = jax.lax.scan(one_step, start, length=env_params.num_hops)
+            _, start = reset(key, env_params, user)
+            first = jnp.asarray(fitting.first)
+            state, likely_first = pick(start, 0, Candidates(first, jnp.full_like(first, -1)))
+            places = jnp.arange(1, env_params.num_hops)
+            state, likely = jax.lax.scan(follow, state, (places, fitting.followers, fitting.links))
+            if explained:
+                likely = jnp.concatenate([likely_first[None], likely])
             return state.chain, likely
 
         if users.index.shape[0] > 1:
-            return jax.vmap(serve)(users)
+            return jax.lax.map(serve, users, batch_size=USERS_AT_ONCE)
         # For one user, tracing how the program would treat many takes longer than all else.
         alone = serve(jax.tree.map(lambda leaf: leaf[0], users))
         return jax.tree.map(lambda leaf: leaf[None], alone)
 
     return compose
+
+
+def _of_all(decided: Decided, among: Candidates, num_agents: int) -> Float[Array, " agents"]:
+    """How likely every agent is picked."""
+    to = jnp.where(among.agents >= 0, among.agents, num_agents)
+    return jnp.zeros(num_agents).at[to].set(decided.nodes().probabilities(), mode="drop")

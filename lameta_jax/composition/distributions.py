@@ -23,27 +23,26 @@ class MaskedCategorical:
     """
 
     def __init__(self, logits: Float[Array, "*batch actions"], mask: Bool[Array, "*batch actions"]):
-        self._logits = jnp.where(mask, logits, MASKED_LOGIT)
+        self.logits = jnp.where(mask, logits, MASKED_LOGIT)
 
     @cached_property
     def _categorical(self) -> "distrax.Categorical":
         # Seconds to import, and not needed by who only composes.
         import distrax
 
-        return distrax.Categorical(logits=self._logits)
+        return distrax.Categorical(logits=self.logits)
 
     def sample(self, key: Key[Array, ""]) -> Int[Array, "*batch"]:
         return jnp.asarray(self._categorical.sample(seed=key))
 
     def mode(self) -> Int[Array, "*batch"]:
-        # argmax of what distrax would compare: rounding can make ties where the logits themselves have none.
-        return jax.nn.log_softmax(self._logits, axis=-1).argmax(axis=-1)
+        return self.logits.argmax(axis=-1)
 
     def log_prob(self, action: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
         return jnp.asarray(self._categorical.log_prob(action))
 
     def probabilities(self) -> Float[Array, "*batch actions"]:
-        return jax.nn.softmax(jax.nn.log_softmax(self._logits, axis=-1), axis=-1)
+        return jax.nn.softmax(jax.nn.log_softmax(self.logits, axis=-1), axis=-1)
 
     def entropy(self) -> Float[Array, "*batch"]:
         """Entropy in nats; masked actions contribute nothing."""

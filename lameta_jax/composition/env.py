@@ -23,9 +23,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from lameta_jax.composition.links import (
+    Candidates,
     benefit_of_pairs,
     candidate,
     candidates,
+    fitting,
     link_of_pairs,
     place,
     predecessor,
@@ -142,9 +144,13 @@ def step(
     return observe(moved, params), moved, reward, moved.terminated, jnp.asarray(False), info
 
 
-def observe(state: EnvState, params: EnvParams) -> Observation:
-    """What the policy sees in a state; no array is larger than the number of agents."""
-    legal, linked, link_benefit = candidates(state, params)
+def observe(state: EnvState, params: EnvParams, among: Candidates | None = None) -> Observation:
+    """What the policy sees in a state; no array is larger than the number of agents.
+
+    Args:
+      among: the agents to look at; by default all.
+    """
+    legal, linked, link_benefit = candidates(state, params, among)
     at, network = place(state, params), params.network
     return Observation(
         preference=_translated(state),
@@ -154,7 +160,7 @@ def observe(state: EnvState, params: EnvParams) -> Observation:
         predecessor=predecessor(state),
         log_capability=_sum_so_far(state, jnp.log(network.capability)),
         latency=_sum_so_far(state, params.agents.latency),
-        fits=network.agent_type == params.request.types[at],
+        fits=fitting(state, params, among),
         linked=linked,
         link_benefit=link_benefit,
         node_mask=legal | ~jnp.any(legal),

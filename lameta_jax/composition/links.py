@@ -1,5 +1,7 @@
 """Who may come next in a chain, and over which link: of all agents for a policy, of one for a step."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,22 +48,52 @@ def place(state: EnvState, params: EnvParams) -> Int[Array, ""]:
     return jnp.minimum(state.step, params.num_hops - 1)
 
 
+class Candidates(NamedTuple):
+    """Some agents to choose from, each with the link to it from the predecessor."""
+
+    agents: Int[Array, " some"]  # -1 for none, who may never come next
+    links: Int[Array, " some"]  # -1 for none
+
+
 def candidates(
-    state: EnvState, params: EnvParams
-) -> tuple[Bool[Array, " agents"], Bool[Array, " agents"], Float[Array, " agents"]]:
+    state: EnvState, params: EnvParams, among: Candidates | None = None
+) -> tuple[Bool[Array, " some"], Bool[Array, " some"], Float[Array, " some"]]:
     """Which agents may come next, which are neighbours of the predecessor at all, and I(BER) of the links to these.
 
     Before the first agent, all are neighbours, with the benefit 1 of the link that is not needed.
+
+    Args:
+      among: the agents to look at; by default all.
     """
-    linked, benefit = _row(state, params)
     first = state.step == 0
+    if among is None:
+        linked, benefit = _row(state, params)
+        agents, there = jnp.arange(params.num_agents), jnp.asarray(True)
+    else:
+        linked, benefit = among.links >= 0, _benefit(among.links, params)
+        agents, there = among.agents, among.agents >= 0
     linked = linked | first
-    agents = jnp.arange(params.num_agents)
     taken = jnp.any(state.chain[:, None] == agents[None, :], axis=0)
-    legal = linked & ~taken & available(params.network)
+    legal = there & linked & ~taken & _of(available(params.network), among)
     if params.mask_types:
-        legal = legal & (params.network.agent_type == params.request.types[place(state, params)])
+        legal = legal & fitting(state, params, among)
     return legal, linked, jnp.where(first, 1.0, jnp.where(linked, benefit, 0.0))
+
+
+def fitting(state: EnvState, params: EnvParams, among: Candidates | None = None) -> Bool[Array, " some"]:
+    """Which agents have the type that comes next."""
+    return _of(params.network.agent_type, among) == params.request.types[place(state, params)]
+
+
+def _of(values: Array, among: Candidates | None) -> Array:
+    return values if among is None else values[among.agents]
+
+
+def _benefit(links: Int[Array, " some"], params: EnvParams) -> Float[Array, " some"]:
+    """I(BER) of links; anything where there is none."""
+    if params.link_benefits.shape[0] == 0:
+        return jnp.zeros(links.shape, params.link_benefits.dtype)
+    return params.link_benefits[links]
 
 
 def candidate(
@@ -91,7 +123,5 @@ def _row(state: EnvState, params: EnvParams) -> tuple[Bool[Array, " agents"], Fl
     # Padded places are sent out of bounds and dropped, so that they cannot overwrite a true neighbour.
     to = jnp.where(table.valid[last], table.neighbours[last], num_agents)
     linked = jnp.zeros(num_agents, dtype=bool).at[to].set(True, mode="drop")
-    if params.link_benefits.shape[0] == 0:
-        return linked, jnp.zeros(num_agents)
-    own = params.link_benefits[table.link[last]]
+    own = _benefit(table.link[last], params)
     return linked, jnp.zeros(num_agents, own.dtype).at[to].set(own, mode="drop")

@@ -29,12 +29,12 @@ class Remaining(NamedTuple):
     """The best rest of a chain from every agent on, that agent included, at each place of the request."""
 
     value: Float[
-        Array, "hops agents anchors"
+        Array, "*hops agents anchors"
     ]  # below that of the best agent at this place; at least `HOPELESS`
     capability_margin: Float[
-        Array, "hops agents"
+        Array, "*hops agents"
     ]  # largest sum of ln C_i, above what (18c) wants of the whole chain
-    latency_margin: Float[Array, "hops agents"]  # L_max of (18b) less the least sum of L_i, minutes
+    latency_margin: Float[Array, "*hops agents"]  # L_max of (18b) less the least sum of L_i, minutes
 
 
 def anchor_preferences(resolution: int) -> Float[np.ndarray, "anchors 4"]:
@@ -89,15 +89,19 @@ def best_remaining(params: EnvParams, anchors: Float[np.ndarray, "anchors 4"]) -
     )
 
 
-def worth_of_agents(remaining: Remaining, observation: Observation) -> Float[Array, "agents anchors"]:
-    """The value of every agent at the place to fill now; `HOPELESS` where the chain so far can no longer succeed.
+def worth_of_agents(
+    remaining: Remaining, observation: Observation, anchor_weights: Float[Array, " anchors"]
+) -> Float[Array, " agents"]:
+    """The weighted value of every agent, each anchor `HOPELESS` where the chain so far can no longer succeed.
 
     That is where even the most capable rest leaves the chain too weak (18c), or the fastest one too slow (18b).
+
+    Args:
+      remaining: at the place to fill now.
     """
-    at = observation.step
-    capable = observation.log_capability + remaining.capability_margin[at] >= 0
-    fast = remaining.latency_margin[at] - observation.latency >= 0
-    return jnp.where((capable & fast)[:, None], remaining.value[at], HOPELESS)
+    capable = observation.log_capability + remaining.capability_margin >= 0
+    fast = remaining.latency_margin - observation.latency >= 0
+    return jnp.where(capable & fast, remaining.value @ anchor_weights, HOPELESS * jnp.sum(anchor_weights))
 
 
 def _iterate(

@@ -6,10 +6,12 @@ It knows agents by their place alone, so it serves the network that it was train
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from lameta_jax.composition.encoder import Encoding
+from lameta_jax.composition.decisions import Decision
+from lameta_jax.composition.encoder import View
 from lameta_jax.composition.policy import (
     ActorCritic,
     Policy,
@@ -43,15 +45,23 @@ class MLPPolicy(ActorCritic):
         )
 
     def logits(
-        self, hidden: Float[Array, " hidden"], encoding: Encoding, observation: Observation
+        self, hidden: Float[Array, " hidden"], view: View, observation: Observation
     ) -> tuple[Float[Array, " agents"], Float[Array, "agents elams"]]:
-        agents = encoding.nodes.shape[0]
+        agents = view.nodes.shape[0]
         if agents != self.num_agents:
             raise ValueError(f"num_agents = {self.num_agents} of the policy must be {agents}")
         pairs = self.pairs(hidden).reshape(agents, self.config.num_elams)
         return jax.nn.logsumexp(pairs, axis=1), pairs
 
+    @staticmethod
+    def elam_logits(
+        view: View, decision: Decision, node: Int[Array, "*batch"]
+    ) -> Float[Array, "*batch elams"]:
+        """The outputs for the pairs with that agent."""
+        del view
+        return jnp.take_along_axis(decision.elam_part, node[..., None, None], axis=-2)[..., 0, :]
+
 
 def make_mlp_policy(config: MLPPolicyConfig) -> Policy:
     """The printed policy with the given sizes."""
-    return policy_functions(lambda: MLPPolicy(config, rngs=nnx.Rngs(0)))
+    return policy_functions(MLPPolicy.elam_logits, lambda: MLPPolicy(config, rngs=nnx.Rngs(0)))

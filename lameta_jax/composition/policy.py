@@ -3,18 +3,19 @@
 The actor as the paper prints it, with one output per agent, is in `mlp_policy.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
-from lameta_jax.composition.distributions import MaskedCategorical
-from lameta_jax.composition.encoder import MAX_HOPS, Encoding, GraphEncoder
+from lameta_jax.composition.decisions import Decided, Decision, ElamLogits, best_action, sample_action
+from lameta_jax.composition.encoder import MAX_HOPS, Encoding, GraphEncoder, View
 from lameta_jax.composition.env import EnvParams
 from lameta_jax.composition.lookahead import anchor_preferences, best_remaining, worth_of_agents
 from lameta_jax.composition.types import Action, Actor, Observation
@@ -32,14 +33,6 @@ class PolicyConfig:
     elam_width: int = 8  # of psi(kappa)
     num_elams: int = 2  # E-LAMs to choose from
     lookahead: int = 2  # of the pointer: resolution of the anchors of `lookahead.best_remaining`; 0: none
-
-
-class Decision(NamedTuple):
-    """What actor and critic say about one observation."""
-
-    node_logits: Float[Array, " agents"]
-    elam_logits: Float[Array, "agents elams"]  # of kappa, for every node that may be picked with it
-    value: Float[Array, ""]
 
 
 class ActorCritic(nnx.Module):
@@ -66,23 +59,31 @@ class ActorCritic(nnx.Module):
             raise ValueError(f"num_elams = {self.config.num_elams} of the policy must be {params.num_elams}")
         return self.encoder(params)
 
-    def decode(self, encoding: Encoding, observation: Observation) -> Decision:
-        context = self._context(encoding, observation)
-        node_logits, elam_logits = self.logits(_layers(self.actor, context), encoding, observation)
-        return Decision(node_logits, elam_logits, self.value(_layers(self.critic, context))[0])
+    def decode(self, view: View, observation: Observation) -> Decision:
+        context = self._context(view, observation)
+        hidden, judged = (_layers(layers, view.graph, context) for layers in (self.actor, self.critic))
+        node_logits, elam_part = self.logits(hidden, view, observation)
+        return Decision(node_logits, elam_part, self.value(judged)[0])
 
     def logits(
-        self, hidden: Float[Array, " hidden"], encoding: Encoding, observation: Observation
-    ) -> tuple[Float[Array, " agents"], Float[Array, "agents elams"]]:
-        """Scores of every agent, and of every E-LAM given each agent."""
+        self, hidden: Float[Array, " hidden"], view: View, observation: Observation
+    ) -> tuple[Float[Array, " agents"], Float[Array, "_ _"]]:
+        """Scores of every agent, and what `elam_logits` needs."""
         raise NotImplementedError
 
-    def _context(self, encoding: Encoding, observation: Observation) -> Float[Array, " context"]:
-        kind = encoding.graph.dtype
-        predecessor = encoding.nodes[jnp.maximum(observation.predecessor, 0)]
+    @staticmethod
+    def elam_logits(
+        view: View, decision: Decision, node: Int[Array, "*batch"]
+    ) -> Float[Array, "*batch elams"]:
+        """Scores of every E-LAM given an agent."""
+        raise NotImplementedError
+
+    def _context(self, view: View, observation: Observation) -> Float[Array, " context"]:
+        """Of z, all but h_graph."""
+        kind = view.graph.dtype
+        predecessor = view.nodes[jnp.maximum(observation.predecessor, 0)]
         return jnp.concatenate(
             [
-                encoding.graph,
                 jax.nn.relu(self.intent(observation.preference)),
                 jax.nn.relu(self.elam(jax.nn.one_hot(observation.elam, self.config.num_elams, dtype=kind))),
                 jax.nn.one_hot(observation.step, MAX_HOPS, dtype=kind),
@@ -113,28 +114,38 @@ class PointerPolicy(ActorCritic):
 
     def encode(self, params: EnvParams) -> Encoding:
         encoding = super().encode(params)
+        encoding = encoding._replace(keys=self.key(encoding.nodes))
         if not self.config.lookahead:
             return encoding
         remaining = best_remaining(params, anchor_preferences(self.config.lookahead))
         return encoding._replace(remaining=jax.lax.stop_gradient(remaining))
 
     def logits(
-        self, hidden: Float[Array, " hidden"], encoding: Encoding, observation: Observation
-    ) -> tuple[Float[Array, " agents"], Float[Array, "agents elams"]]:
-        keys = self.key(encoding.nodes)
-        scale = self.config.width**-0.5
-        fit_weight, link_weight, benefit_weight = self.link_weights(hidden)
+        self, hidden: Float[Array, " hidden"], view: View, observation: Observation
+    ) -> tuple[Float[Array, " agents"], Float[Array, "width elams"]]:
+        scale, heads = self.config.width**-0.5, [self.query, self.elam_query, self.link_weights]
+        if view.remaining is not None:
+            heads.append(self.anchor_weights)
+        query, elam_query, (fit_weight, link_weight, benefit_weight), *anchor_weights = _side_by_side(
+            heads, hidden
+        )
         node_logits = (
-            scale * (keys @ self.query(hidden))
+            view.keys @ (scale * query)
             + fit_weight * observation.fits
             + link_weight * observation.linked
             + benefit_weight * observation.link_benefit
         )
-        if encoding.remaining is not None:
-            anchor_weights = jax.nn.softplus(self.anchor_weights(hidden))
-            node_logits = node_logits + worth_of_agents(encoding.remaining, observation) @ anchor_weights
-        elam_queries = self.elam_query(hidden).reshape(self.config.width, self.config.num_elams)
-        return node_logits, scale * (keys @ elam_queries)
+        if view.remaining is not None:
+            weights = jax.nn.softplus(anchor_weights[0])
+            node_logits = node_logits + worth_of_agents(view.remaining, observation, weights)
+        return node_logits, scale * elam_query.reshape(self.config.width, self.config.num_elams)
+
+    @staticmethod
+    def elam_logits(
+        view: View, decision: Decision, node: Int[Array, "*batch"]
+    ) -> Float[Array, "*batch elams"]:
+        """key(h_i) . query_kappa(context) / sqrt(width) of the agent i that is picked."""
+        return jnp.einsum("...w,...we->...e", view.keys[node], decision.elam_part)
 
 
 class Policy(NamedTuple):
@@ -142,7 +153,8 @@ class Policy(NamedTuple):
 
     init: Callable[[Key[Array, ""]], Params]
     encode: Callable[[Params, EnvParams], Encoding]  # once per slot
-    decode: Callable[[Params, Encoding, Observation], Decision]  # once per user and step
+    decode: Callable[[Params, View, Observation], Decision]  # once per user and step
+    elam_logits: ElamLogits
     act_greedy: Callable[..., Action]  # (params, key, observation, state, env_params), see `policy_actor`
     act_sampled: Callable[..., Action]
 
@@ -156,62 +168,33 @@ def make_policy(config: PolicyConfig | None = None) -> Policy:
 def _pointer_policy(config: PolicyConfig, dtype: jnp.dtype) -> Policy:
     """The policy in the precision in force, `dtype`; kept, as building it takes a while."""
     del dtype
-    return policy_functions(lambda: PointerPolicy(config, rngs=nnx.Rngs(0)))
+    return policy_functions(PointerPolicy.elam_logits, lambda: PointerPolicy(config, rngs=nnx.Rngs(0)))
 
 
-def policy_functions(build: Callable[[], ActorCritic]) -> Policy:
-    """A module, given by what builds it, as pure functions."""
+def policy_functions(elam_logits: ElamLogits, build: Callable[[], ActorCritic]) -> Policy:
+    """A module, given by what builds it, as pure functions; `elam_logits` is that of its class."""
     # Only shapes are needed here; the weights come from `init`.
     apply, shapes = functionalize(nnx.eval_shape(build))
 
     def encode(params, env_params):
         return apply(params, env_params, method="encode")
 
-    def decode(params, encoding, observation):
-        return apply(params, encoding, observation, method="decode")
+    def decode(params, view, observation):
+        return apply(params, view, observation, method="decode")
+
+    def decided(params, observation, env_params):
+        view = encode(params, env_params).at(observation.step)
+        return Decided(elam_logits, view, decode(params, view, observation), observation)
 
     def act_greedy(params, key, observation, state, env_params):
         del key, state
-        return best_action(decode(params, encode(params, env_params), observation), observation)
+        return best_action(decided(params, observation, env_params))
 
     def act_sampled(params, key, observation, state, env_params):
         del state
-        decision = decode(params, encode(params, env_params), observation)
-        return sample_action(key, decision, observation)[0]
+        return sample_action(key, decided(params, observation, env_params))[0]
 
-    return Policy(partial(_draw_params, shapes=shapes), encode, decode, act_greedy, act_sampled)
-
-
-def sample_action(
-    key: Key[Array, ""], decision: Decision, observation: Observation
-) -> tuple[Action, Float[Array, "*batch"]]:
-    """Draws a node, then kappa given the node; the action and its log-probability, also for batches."""
-    key_node, key_elam = jax.random.split(key)
-    nodes = MaskedCategorical(decision.node_logits, observation.node_mask)
-    node = nodes.sample(key_node)
-    elams = _elams(decision, observation, node)
-    elam = elams.sample(key_elam)
-    return Action(node, elam), nodes.log_prob(node) + elams.log_prob(elam)
-
-
-def best_action(decision: Decision, observation: Observation) -> Action:
-    """The most probable node, and the most probable kappa given it."""
-    node = MaskedCategorical(decision.node_logits, observation.node_mask).mode()
-    return Action(node, _elams(decision, observation, node).mode())
-
-
-def evaluate_action(
-    decision: Decision, observation: Observation, action: Action
-) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """Log-probability of an action, and the entropy of the policy: H(node) + H(kappa | that node)."""
-    nodes = MaskedCategorical(decision.node_logits, observation.node_mask)
-    elams = _elams(decision, observation, action.node)
-    return nodes.log_prob(action.node) + elams.log_prob(action.elam), nodes.entropy() + elams.entropy()
-
-
-def _elams(decision: Decision, observation: Observation, node: Int[Array, "*batch"]) -> MaskedCategorical:
-    logits = jnp.take_along_axis(decision.elam_logits, node[..., None, None], axis=-2)[..., 0, :]
-    return MaskedCategorical(logits, observation.elam_mask)
+    return Policy(partial(_draw_params, shapes=shapes), encode, decode, elam_logits, act_greedy, act_sampled)
 
 
 def _draw_params(key: Key[Array, ""], shapes: Params) -> Params:
@@ -237,7 +220,22 @@ def linear_layer(rngs: nnx.Rngs) -> Callable[[int, int], nnx.Linear]:
     return partial(nnx.Linear, param_dtype=jnp.result_type(float), kernel_init=zeros, rngs=rngs)
 
 
-def _layers(layers: nnx.List, inputs: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
-    for layer in layers:
-        inputs = jax.nn.relu(layer(inputs))
-    return inputs
+def _side_by_side(layers: Sequence[nnx.Linear], inputs: Float[Array, " inputs"]) -> list[Float[Array, " _"]]:
+    """Linear layers of the same inputs as one product of matrices."""
+    kernels = [layer.kernel[...] for layer in layers]
+    outputs = inputs @ jnp.concatenate(kernels, axis=1)
+    outputs = outputs + jnp.concatenate([layer.bias[...] for layer in layers])
+    ends = np.cumsum([kernel.shape[1] for kernel in kernels])
+    return jnp.split(outputs, ends[:-1].tolist())
+
+
+def _layers(
+    layers: nnx.List, graph: Float[Array, " width"], context: Float[Array, " context"]
+) -> Float[Array, " outputs"]:
+    """Hidden layers over [graph | context]; what the graph adds to the first is computed once for all users."""
+    first, *others = layers
+    kernel, width = first.kernel[...], graph.shape[0]
+    hidden = jax.nn.relu(graph @ kernel[:width] + first.bias[...] + context @ kernel[width:])
+    for layer in others:
+        hidden = jax.nn.relu(layer(hidden))
+    return hidden

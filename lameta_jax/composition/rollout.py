@@ -10,11 +10,13 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Key, PyTree
 
 from lameta_jax.composition.advantages import weighted_mean
+from lameta_jax.composition.decisions import Decided, evaluate_action, sample_action
+from lameta_jax.composition.encoder import View
 from lameta_jax.composition.env import EnvParams, final_factors, reset, slot_params, step
-from lameta_jax.composition.policy import Policy, evaluate_action, sample_action
+from lameta_jax.composition.policy import Policy
 from lameta_jax.composition.slots import SlotConfig, draw_conditions
 from lameta_jax.composition.task import InContext, Replayed, Task, Transition
-from lameta_jax.composition.types import EnvState, StepInfo, User
+from lameta_jax.composition.types import EnvState, Observation, StepInfo, User
 from lameta_jax.functional import Params
 from lameta_jax.network.qoe import ChainFactors
 from lameta_jax.scale.distributed import placement
@@ -97,13 +99,16 @@ def composition_task(
         if mesh is not None and episodes % mesh.size:
             raise ValueError(f"{episodes} episodes of a minibatch must be a multiple of {mesh.size} devices")
 
-        def decide(slot, observation, action):
+        def replay_slot(slot, observation, action):
             encoding = policy.encode(params, slot)
-            decision = jax.vmap(jax.vmap(partial(policy.decode, params, encoding)))(observation)
-            return Replayed(*evaluate_action(decision, observation, action), decision.value)
+            return jax.vmap(partial(replay_place, encoding))(jnp.arange(slot.num_hops), observation, action)
+
+        def replay_place(encoding, place, observation, action):
+            decided = decide(policy, params, encoding.at(place), observation)
+            return Replayed(*evaluate_action(decided, action), decided.decision.value)
 
         params, seen = _copied(params, mesh), _spread((batch.observation, batch.action), mesh, 2)
-        return jax.vmap(decide)(slots, *seen)
+        return jax.vmap(replay_slot)(slots, *seen)
 
     return Task(init=init, collect=collect, replay=replay)
 
@@ -117,19 +122,18 @@ def collect_episodes(
       Transitions and what happened in each, axes [steps, users, ...]; the last states, axes [users, ...].
     """
     encoding = policy.encode(params, slot)
-    decode = jax.vmap(partial(policy.decode, params, encoding))
     step_all = jax.vmap(lambda state, action: step(key, state, action, slot))
 
-    def all_users(carry, key_step):
-        observation, state = carry
-        decision = decode(observation)
-        action, log_prob = sample_action(key_step, decision, observation)
+    def all_users(carry, now):
+        (observation, state), (place, key_step) = carry, now
+        decided = decide(policy, params, encoding.at(place), observation)
+        action, log_prob = sample_action(key_step, decided)
         next_observation, next_state, reward, terminated, truncated, info = step_all(state, action)
         played = (
             observation,
             action,
             log_prob,
-            decision.value,
+            decided.decision.value,
             reward,
             terminated,
             truncated,
@@ -138,13 +142,20 @@ def collect_episodes(
         return (next_observation, next_state), (played, info)
 
     start = jax.vmap(lambda user: reset(key, slot, user))(users)
-    (_, last), (played, info) = jax.lax.scan(all_users, start, jax.random.split(key, slot.num_hops))
+    steps = jnp.arange(slot.num_hops), jax.random.split(key, slot.num_hops)
+    (_, last), (played, info) = jax.lax.scan(all_users, start, steps)
     observation, action, log_prob, value, reward, terminated, truncated, alive = played
     next_value = jnp.concatenate([value[1:], jnp.zeros_like(value[:1])])  # every episode ends by itself
     transitions = Transition(
         observation, action, log_prob, value, next_value, reward, terminated, truncated, alive
     )
     return transitions, info, last
+
+
+def decide(policy: Policy, params: Params, view: View, observations: Observation) -> Decided:
+    """What a policy says to many users at the same place of the request."""
+    decision = jax.vmap(partial(policy.decode, params, view))(observations)
+    return Decided(policy.elam_logits, view, decision, observations)
 
 
 def _play(policy: Policy, params: Params, mesh: Mesh | None, key: Array, slot: EnvParams, users: User):

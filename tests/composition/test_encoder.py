@@ -18,36 +18,46 @@ from lameta_jax.composition.encoder import (
     node_features,
 )
 from lameta_jax.composition.env import make_env_params
+from lameta_jax.composition.links import link_of_pairs
 from lameta_jax.network.files import parse_scenario
-from lameta_jax.network.network import AgenticNetwork, to_graph
+from lameta_jax.network.network import AgenticNetwork
 
 ENCODER = GraphEncoder(8, 2, rngs=nnx.Rngs(0))
 
 
-def network_with_links(num_agents, link_ends):
+def params_with_links(num_agents, link_ends, pairs):
+    """A decision process with these links, with the table of all pairs of agents or as a large network without it."""
     ones = jnp.ones(num_agents)
-    return AgenticNetwork(
+    network = AgenticNetwork(
         agent_type=jnp.zeros(num_agents, jnp.int32), capability=ones, service_rate=ones, service_cv=ones,
         observations=ones, outages=ones, price=ones, link_ends=jnp.array(link_ends, jnp.int32),
         link_ber=jnp.zeros(len(link_ends)), arrival_rate=jnp.array(0.5),
     )  # fmt: skip
+    table = link_of_pairs(num_agents, network.link_ends) if pairs else None
+    four = make_env_params(parse_scenario(four_agents(), "four"))
+    return four.replace(network=network, link_of_pairs=table)
 
 
+@pytest.mark.parametrize("pairs", [True, False])
 @given(st.integers(0, 10_000))
-def test_the_convolution_is_the_dense_formula(seed):
+def test_the_convolution_is_the_formula_by_products_of_matrices_and_by_jraph(pairs, seed):
     generator = np.random.default_rng(seed)
-    pairs = np.argwhere(np.triu(np.ones((6, 6)), 1))
-    link_ends = pairs[generator.permutation(len(pairs))[:7]]
+    possible = np.argwhere(np.triu(np.ones((6, 6)), 1))
+    link_ends = possible[generator.permutation(len(possible))[:7]]
     hidden, weights = generator.normal(size=(6, 3)), generator.normal(size=(3, 2))
-    graph = to_graph(network_with_links(6, link_ends), jnp.asarray(hidden, dtype=float))
-    result = graph_convolution(graph, lambda nodes: nodes @ jnp.asarray(weights, dtype=float))
+    update = lambda nodes: nodes @ jnp.asarray(weights, dtype=float)
+    result = graph_convolution(
+        params_with_links(6, link_ends, pairs), jnp.asarray(hidden, dtype=float), update
+    )
     assert result == pytest.approx(twin.graph_convolution(link_ends, hidden, weights), rel=1e-4, abs=1e-5)
 
 
-def test_an_agent_without_links_keeps_to_itself():
-    graph = to_graph(network_with_links(3, [(0, 1)]), jnp.array([[1.0], [3.0], [5.0]]))
+@pytest.mark.parametrize("pairs", [True, False])
+def test_an_agent_without_links_keeps_to_itself(pairs):
+    nodes = jnp.array([[1.0], [3.0], [5.0]])
+    result = graph_convolution(params_with_links(3, [(0, 1)], pairs), nodes, lambda nodes: nodes)
     # Degrees with self-loops: 2, 2, 1. (1 + 3) / 2 for the linked ones.
-    assert graph_convolution(graph, lambda nodes: nodes).ravel().tolist() == pytest.approx([2, 2, 5])
+    assert result.ravel().tolist() == pytest.approx([2, 2, 5])
 
 
 def test_features_by_hand():

@@ -121,12 +121,30 @@ def test_with_hopeless_agents_no_chain_succeeds_and_with_others_each_constraint_
         return capable and total <= mapping["max_latency"]
 
     seen, state = reset(KEY, params, jax.tree.map(lambda leaf: leaf[0], make_users(preferences(1))))
-    hopeful = [not (row == HOPELESS).all() for row in worth_of_agents(remaining, seen)]
-    assert hopeful == [may_be_met([name]) for name in ids]
+    assert hopeful(remaining, seen) == [may_be_met([name]) for name in ids]
     for first in range(2):
         seen, *_ = step(KEY, state, Action(jnp.array(first), jnp.array(0)), params)
-        hopeful = [not (row == HOPELESS).all() for row in worth_of_agents(remaining, seen)]
-        assert hopeful == [may_be_met([ids[first], name]) for name in ids]
+        assert hopeful(remaining, seen) == [may_be_met([ids[first], name]) for name in ids]
+
+
+def hopeful(remaining, seen):
+    """Of every agent: whether any anchor has a value for it."""
+    here = jax.tree.map(lambda leaf: leaf[seen.step], remaining)
+    worth = jax.vmap(lambda weights: worth_of_agents(here, seen, weights))(jnp.eye(len(ANCHORS)))
+    return (~(worth == HOPELESS).all(axis=0)).tolist()
+
+
+def test_the_worth_of_an_agent_is_the_weighted_sum_over_anchors():
+    params = make_env_params(parse_scenario(six_agents(), "test"), EnvConfig(mask_types=True))
+    here = jax.tree.map(lambda leaf: leaf[0], best_remaining(params, ANCHORS))
+    seen, _ = reset(KEY, params, jax.tree.map(lambda leaf: leaf[0], make_users(preferences(1))))
+    weights = np.arange(len(ANCHORS)) / 3.0
+    expected = np.asarray(here.value, dtype=float) @ weights
+    assert worth_of_agents(here, seen, jnp.asarray(weights)) == pytest.approx(expected, rel=1e-4)
+    exhausted = seen.replace(latency=jnp.array(np.inf))
+    assert worth_of_agents(here, exhausted, jnp.asarray(weights)) == pytest.approx(
+        np.full(6, HOPELESS * weights.sum()), rel=1e-6
+    )
 
 
 def test_a_policy_without_lookahead_has_no_weights_for_it():

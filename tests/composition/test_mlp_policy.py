@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from reference.composition_cases import four_agents, preferences, six_agents
 
+from lameta_jax.composition.decisions import Decided, evaluate_action
 from lameta_jax.composition.env import make_env_params, reset
 from lameta_jax.composition.evaluate import evaluate, optimality
 from lameta_jax.composition.learner import LearnerConfig
 from lameta_jax.composition.mlp_policy import MLPPolicyConfig, make_mlp_policy
-from lameta_jax.composition.policy import PolicyConfig, evaluate_action, policy_actor
+from lameta_jax.composition.policy import PolicyConfig, policy_actor
 from lameta_jax.composition.ppo import PPOHyperparameters, make_train
 from lameta_jax.composition.rollout import EpisodeConfig, composition_task
 from lameta_jax.composition.types import Action, make_users
@@ -28,12 +29,13 @@ def test_it_is_the_softmax_over_all_pairs_that_the_paper_prints():
     weights = POLICY.init(KEY)
     observation, _ = reset(KEY, PARAMS, jax.tree.map(lambda leaf: leaf[0], USERS))
     assert observation.node_mask.all() and observation.elam_mask.all()
-    decision = POLICY.decode(weights, POLICY.encode(weights, PARAMS), observation)
-    pairs = np.asarray(decision.elam_logits, dtype=float)  # one output per pair
+    view = POLICY.encode(weights, PARAMS).at(0)
+    decided = Decided(POLICY.elam_logits, view, POLICY.decode(weights, view, observation), observation)
+    pairs = np.asarray(decided.decision.elam_part, dtype=float)  # one output per pair
     flat = np.exp(pairs) / np.exp(pairs).sum()
     for node in range(6):
         for elam in range(2):
-            log_prob, _ = evaluate_action(decision, observation, Action(jnp.array(node), jnp.array(elam)))
+            log_prob, _ = evaluate_action(decided, Action(jnp.array(node), jnp.array(elam)))
             assert float(jnp.exp(log_prob)) == pytest.approx(flat[node, elam], rel=1e-4)
 
 

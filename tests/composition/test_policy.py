@@ -7,15 +7,12 @@ import pytest
 from reference import composition_twin as twin
 from reference.composition_cases import four_agents, permuted, preferences, six_agents
 
+from lameta_jax.composition.decisions import best_action, evaluate_action, sample_action
 from lameta_jax.composition.distributions import MaskedCategorical
-from lameta_jax.composition.env import make_env_params, reset, step
-from lameta_jax.composition.policy import (
-    PolicyConfig,
-    best_action,
-    evaluate_action,
-    make_policy,
-    sample_action,
-)
+from lameta_jax.composition.env import EnvConfig, make_env_params, observe, reset, step
+from lameta_jax.composition.links import Candidates
+from lameta_jax.composition.policy import PolicyConfig, make_policy
+from lameta_jax.composition.rollout import decide
 from lameta_jax.composition.types import Action, make_users
 from lameta_jax.network.files import parse_scenario
 
@@ -26,48 +23,76 @@ USERS = make_users(preferences(5))
 ORDER = [3, 5, 0, 1, 4, 2]
 
 
-def decide(mapping, first=None):
-    """Observations and decisions of all users at the first step, or at the second after the agent `first`."""
+def decided_for(mapping, first=None):
+    """What is decided for all users at the first step, or at the second after the agent `first`."""
     params = make_env_params(parse_scenario(mapping, "test"))
     encoding = POLICY.encode(WEIGHTS, params)
     observations, states = jax.vmap(lambda user: reset(KEY, params, user))(USERS)
     if first is not None:
         action = Action(jnp.array(first), jnp.array(0))
         observations = jax.vmap(lambda state: step(KEY, state, action, params)[0])(states)
-    return observations, jax.vmap(lambda seen: POLICY.decode(WEIGHTS, encoding, seen))(observations)
+    return decide(POLICY, WEIGHTS, encoding.at(0 if first is None else 1), observations)
+
+
+def elam_logits(decided):
+    """Of kappa, for every user and agent."""
+    users, agents = decided.decision.node_logits.shape
+    of_node = lambda node: decided.elams(jnp.full(users, node))
+    return np.stack([np.asarray(of_node(node).logits) for node in range(agents)], axis=1)
 
 
 @pytest.mark.parametrize("first", [None, 0])
 def test_another_order_of_the_agents_permutes_the_choice(first):
-    _, decision = decide(six_agents(), first)
-    place = None if first is None else ORDER.index(first)
-    _, shuffled = decide(permuted(six_agents(), ORDER), place)
-    assert shuffled.node_logits == pytest.approx(np.asarray(decision.node_logits)[:, ORDER], abs=1e-5)
-    assert shuffled.elam_logits == pytest.approx(np.asarray(decision.elam_logits)[:, ORDER], abs=1e-5)
-    assert shuffled.value == pytest.approx(np.asarray(decision.value), abs=1e-5)
+    usual = decided_for(six_agents(), first)
+    shuffled = decided_for(permuted(six_agents(), ORDER), None if first is None else ORDER.index(first))
+    nodes = np.asarray(usual.decision.node_logits)[:, ORDER]
+    assert shuffled.decision.node_logits == pytest.approx(nodes, abs=1e-5)
+    assert elam_logits(shuffled) == pytest.approx(elam_logits(usual)[:, ORDER], abs=1e-5)
+    assert shuffled.decision.value == pytest.approx(np.asarray(usual.decision.value), abs=1e-5)
+
+
+@pytest.mark.parametrize("first", [None, 0])
+def test_a_policy_that_sees_some_agents_says_of_them_what_it_says_of_all(first):
+    params = make_env_params(parse_scenario(six_agents(), "test"), EnvConfig(mask_types=True))
+    encoding, place = POLICY.encode(WEIGHTS, params), 0 if first is None else 1
+    _, state = reset(KEY, params, jax.tree.map(lambda leaf: leaf[0], USERS))
+    if first is not None:
+        _, state, *_ = step(KEY, state, Action(jnp.array(first), jnp.array(0)), params)
+    agents = jnp.array([2 * place + 1, 2 * place, -1])
+    links = jnp.full(3, -1) if first is None else params.link_of_pairs[first, agents].at[2].set(-1)
+    seen, some = observe(state, params), observe(state, params, Candidates(agents, links))
+    for name in ("fits", "linked", "link_benefit", "node_mask"):
+        assert np.array_equal(getattr(some, name)[:2], getattr(seen, name)[agents[:2]]), name
+    assert not some.node_mask[2]
+    whole, part = encoding.at(place), encoding.at(place, agents)
+    expected, found = POLICY.decode(WEIGHTS, whole, seen), POLICY.decode(WEIGHTS, part, some)
+    assert found.node_logits[:2] == pytest.approx(np.asarray(expected.node_logits)[agents[:2]], abs=1e-5)
+    assert found.value == pytest.approx(float(expected.value), abs=1e-6)
+    for own, agent in enumerate(agents[:2]):
+        those = POLICY.elam_logits(part, found, jnp.array(own))
+        assert those == pytest.approx(np.asarray(POLICY.elam_logits(whole, expected, agent)), abs=1e-5)
 
 
 def test_the_same_weights_serve_another_network_and_request():
-    _, decision = decide(four_agents())
-    assert decision.node_logits.shape == (5, 4) and decision.elam_logits.shape == (5, 4, 2)
+    decided = decided_for(four_agents())
+    assert decided.decision.node_logits.shape == (5, 4) and elam_logits(decided).shape == (5, 4, 2)
 
 
 def test_log_probabilities_and_entropy_are_those_of_the_masked_logits():
-    observations, decision = decide(six_agents(), first=0)
-    action, log_prob = sample_action(KEY, decision, observations)
-    evaluated, entropy = evaluate_action(decision, observations, action)
+    decided = decided_for(six_agents(), first=0)
+    action, log_prob = sample_action(KEY, decided)
+    evaluated, entropy = evaluate_action(decided, action)
+    observations, logits = decided.observation, elam_logits(decided)
     assert evaluated == pytest.approx(np.asarray(log_prob), abs=1e-6)
     for user in range(5):
         nodes = twin.log_softmax(
-            np.asarray(decision.node_logits[user]), np.asarray(observations.node_mask[user])
+            np.asarray(decided.decision.node_logits[user]), np.asarray(observations.node_mask[user])
         )
         node, elam = int(action.node[user]), int(action.elam[user])
-        elams = twin.log_softmax(
-            np.asarray(decision.elam_logits[user, node]), np.asarray(observations.elam_mask[user])
-        )
+        elams = twin.log_softmax(logits[user, node], np.asarray(observations.elam_mask[user]))
         assert float(log_prob[user]) == pytest.approx(nodes[node] + elams[elam], abs=1e-5)
         assert float(entropy[user]) == pytest.approx(twin.entropy(nodes) + twin.entropy(elams), abs=1e-5)
-        assert int(best_action(decision, observations).node[user]) == int(np.argmax(nodes))
+        assert int(best_action(decided).node[user]) == int(np.argmax(nodes))
 
 
 def test_a_masked_action_is_never_drawn_and_gradients_stay_finite():

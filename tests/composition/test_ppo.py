@@ -85,23 +85,29 @@ def test_the_loss_is_made_of_its_printed_parts():
     target = 2 * advantage
     surrogate_of = lambda numbers, *values: clipped_surrogate(*values, numbers.clip_eps)
 
-    def decide_in_slot(slot, observation):
+    def decide_in_slot(slot, observation, node):
         encoding = POLICY.encode(new, slot)
-        return jax.vmap(jax.vmap(lambda seen: POLICY.decode(new, encoding, seen)))(observation)
+
+        def decide_for(seen, node):
+            view = encoding.at(seen.step)
+            decision = POLICY.decode(new, view, seen)
+            return decision, POLICY.elam_logits(view, decision, node)
+
+        return jax.vmap(jax.vmap(decide_for))(observation, node)
 
     loss, parts = jax.jit(
         lambda weights: actor_critic_loss(
             task, surrogate_of, hyperparameters, weights, slots, batch, (advantage, target)
         )
     )(new)
-    decisions = jax.jit(jax.vmap(decide_in_slot))(slots, batch.observation)
+    decisions = jax.jit(jax.vmap(decide_in_slot))(slots, batch.observation, batch.action.node)
     surrogate, critic, entropy = [], [], []
     for place in map(tuple, np.argwhere(np.asarray(batch.alive))):
-        decision, seen, action = jax.tree.map(
+        (decision, elam_logits), seen, action = jax.tree.map(
             lambda leaf, at=place: np.asarray(leaf[at]), (decisions, batch.observation, batch.action)
         )
         nodes = twin.log_softmax(decision.node_logits, seen.node_mask)
-        elams = twin.log_softmax(decision.elam_logits[action.node], seen.elam_mask)
+        elams = twin.log_softmax(elam_logits, seen.elam_mask)
         log_prob, gain = nodes[action.node] + elams[action.elam], float(advantage[place])
         surrogate.append(twin.clipped_surrogate(log_prob, float(batch.log_prob[place]), gain, 0.1))
         critic.append(0.5 * (decision.value - 2 * gain) ** 2)

@@ -8,9 +8,10 @@ from reference import composition_twin as twin
 from reference.composition_cases import preferences, six_agents
 
 from lameta_jax.composition.baselines import random_actor, replay_actor
+from lameta_jax.composition.decisions import Decided, best_action
 from lameta_jax.composition.env import make_env_params, reset, slot_params, step
 from lameta_jax.composition.evaluate import evaluate, evaluate_slots, value_chains
-from lameta_jax.composition.policy import PolicyConfig, best_action, make_policy
+from lameta_jax.composition.policy import PolicyConfig, make_policy
 from lameta_jax.composition.slots import (
     Conditions,
     SlotConfig,
@@ -173,7 +174,9 @@ def test_a_policy_that_has_encoded_the_slot_meets_failures_by_the_masks_alone():
         user, key = jax.tree.map(lambda leaf: leaf[0], USERS), jax.random.key(0)
         observation, state = reset(key, params, user)
         for _ in range(3):
-            action = best_action(policy.decode(weights, encoding, observation), observation)
+            view = encoding.at(observation.step)
+            decision = policy.decode(weights, view, observation)
+            action = best_action(Decided(policy.elam_logits, view, decision, observation))
             observation, state, *_ = step(key, state, action, params)
         return state.chain.tolist()
 

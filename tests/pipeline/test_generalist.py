@@ -77,7 +77,7 @@ def test_the_shipped_policy_is_near_the_optimum_of_a_network_that_it_has_not_met
     kind = ScenarioConfig(num_agents=50, mean_degree=16.0, topology="watts-strogatz")
     scenario = draw_scenario(kind, seed=321)
     users = draw_users(jax.random.key(9), jnp.ones(4), 60)
-    chains, _ = greedy_chains(policy.config)(policy.params, make_env_params(scenario, RULES), users)
+    chains = greedy_chains(policy, make_env_params(scenario, RULES), users)
     qoe = value_chains(scenario.network, scenario.request, chains, users.preference)
     best = optimum(scenario.network, scenario.request, users.preference).qoe[:, 0]
     assert float(jnp.mean(qoe / best)) > 0.9
