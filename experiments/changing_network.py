@@ -88,7 +88,7 @@ def failed_slot(params: EnvParams, conditions: Conditions, probability: float, d
 
 def looking(study: Study, params, seen: EnvParams) -> Actor:
     """The policy as it has seen a slot, whatever that slot has become."""
-    return Actor(_playing(study.policy), params, study.policy.encode(params, seen))
+    return Actor(_playing(study.policy), params, study.policy.encode(params, study.policy.look(seen)))
 
 
 @cache

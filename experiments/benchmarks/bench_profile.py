@@ -87,14 +87,14 @@ def ppo() -> tuple[str, Call, dict[str, Part], dict[str, Call]]:
     task = composition_task(policy, params, EpisodeConfig(users_per_slot=256))
     trainer, pool = make_train(config, task), any_users(jax.random.key(0), 4096, params.num_elams)
     state = trainer.init(numbers, pool, jax.random.key(0))
-    slots, batch, _ = jax.jit(task.collect)(state.params, pool, jax.random.key(1))
+    scenes, batch, _ = jax.jit(task.collect)(state.params, pool, jax.random.key(1))
     quarter = jax.tree.map(lambda leaf: leaf[:, :, : leaf.shape[2] // config.num_minibatches], batch)
     advantages = jax.vmap(partial(normalised_advantages, numbers))(quarter)
     surrogate = lambda numbers, log_prob, old, advantage: clipped_surrogate(
         log_prob, old, advantage, numbers.clip_eps
     )
     gradient = jax.grad(partial(actor_critic_loss, task, surrogate, numbers), has_aux=True)
-    encoded = lambda params: jnp.sum(jax.vmap(partial(policy.encode, params))(slots).nodes)
+    encoded = lambda params: jnp.sum(jax.vmap(partial(policy.encode, params))(scenes).nodes)
     adam = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(1e-3, eps=1e-5))
     steps = config.num_epochs * config.num_minibatches
 
@@ -104,7 +104,7 @@ def ppo() -> tuple[str, Call, dict[str, Part], dict[str, Call]]:
 
     parts = {
         "playing the episodes": Part(prepared(task.collect, state.params, pool, jax.random.key(1))),
-        "gradients": Part(prepared(gradient, state.params, slots, quarter, advantages), steps),
+        "gradients": Part(prepared(gradient, state.params, scenes, quarter, advantages), steps),
         "of them, encoding the slot and back": Part(prepared(jax.grad(encoded), state.params), steps),
         "Adam": Part(prepared(descend, state.params, adam.init(state.params)), steps),
     }

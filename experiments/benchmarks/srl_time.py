@@ -99,7 +99,7 @@ def parts(study: Study, task, trainer, pool) -> dict[str, float]:
     """Seconds per update of what an update is made of, each compiled and timed alone."""
     state = trainer.init(HYPERPARAMETERS, pool, jax.random.key(0))
     collect = jax.jit(task.collect)
-    slots, batch, _ = collect(state.params, pool, jax.random.key(1))
+    scenes, batch, _ = collect(state.params, pool, jax.random.key(1))
     quarter = jax.tree.map(lambda leaf: leaf[:, :, : leaf.shape[2] // CONFIG.num_minibatches], batch)
     advantages = jax.vmap(partial(normalised_advantages, HYPERPARAMETERS))(quarter)
 
@@ -109,17 +109,17 @@ def parts(study: Study, task, trainer, pool) -> dict[str, float]:
     gradient = jax.jit(jax.grad(partial(actor_critic_loss, task, surrogate, HYPERPARAMETERS), has_aux=True))
     encode = jax.jit(jax.vmap(partial(study.policy.encode, state.params)))
     encode_gradient = jax.jit(
-        jax.grad(lambda params: jnp.sum(jax.vmap(partial(study.policy.encode, params))(slots).nodes))
+        jax.grad(lambda params: jnp.sum(jax.vmap(partial(study.policy.encode, params))(scenes).nodes))
     )
     steps = CONFIG.num_epochs * CONFIG.num_minibatches
     return {
         "playing the episodes": seconds_per_call(
             lambda: collect(state.params, pool, jax.random.key(1))[1].reward
         ),
-        "gradients": steps * seconds_per_call(lambda: gradient(state.params, slots, quarter, advantages)),
+        "gradients": steps * seconds_per_call(lambda: gradient(state.params, scenes, quarter, advantages)),
         "gradients: of them, encoding the slots and back": steps
         * seconds_per_call(lambda: encode_gradient(state.params)),
-        "encoding the slots once, forwards": seconds_per_call(lambda: encode(slots)),
+        "encoding the slots once, forwards": seconds_per_call(lambda: encode(scenes)),
     }
 
 

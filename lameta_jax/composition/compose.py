@@ -112,7 +112,7 @@ def _compose(config: PolicyConfig, explained: bool) -> Callable[..., tuple[Array
 
     @jax.jit
     def compose(params: Params, env_params: EnvParams, fitting: OfTypes, users: User):
-        encoding = policy.encode(params, env_params)
+        encoding = policy.encode(params, policy.look(env_params))
         key = jax.random.key(0)  # nothing is drawn
 
         def pick(state, place, among):

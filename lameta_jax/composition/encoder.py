@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from lameta_jax.composition.env import EnvParams
 from lameta_jax.composition.lookahead import Remaining
 from lameta_jax.composition.reward import normalised_benefit
-from lameta_jax.network.network import to_graph
+from lameta_jax.network.network import AgenticNetwork, to_graph
 from lameta_jax.network.queueing import agent_latency, traffic_intensity
 from lameta_jax.types import CAPABILITY, LATENCY, OUTAGE
 
@@ -23,6 +23,15 @@ MAX_HOPS = 8
 """Longest request that a policy can serve; places in the request are one-hot over this many."""
 
 NUM_NODE_FEATURES = 8 + MAX_HOPS
+
+
+class Scene(NamedTuple):
+    """What a policy sees of a slot before any weight comes in: the same however often the policy changes."""
+
+    features: Float[Array, "agents features"]
+    network: AgenticNetwork
+    mixing: Float[Array, "agents agents"] | None  # D^-1/2 (A + I) D^-1/2 of (36); None for large networks
+    remaining: Remaining | None = None  # where the policy has lookahead
 
 
 class View(NamedTuple):
@@ -90,23 +99,33 @@ def node_features(params: EnvParams) -> Float[Array, "agents features"]:
     return jnp.concatenate([jnp.stack(columns, axis=-1), places], axis=-1)
 
 
+def look(params: EnvParams) -> Scene:
+    """What a slot looks like, without lookahead."""
+    pairs = params.link_of_pairs
+    return Scene(node_features(params), params.network, None if pairs is None else mixing_matrix(pairs))
+
+
+def mixing_matrix(link_of_pairs: Int[Array, "agents agents"]) -> Float[Array, "agents agents"]:
+    """D^-1/2 (A + I) D^-1/2 of (36), from the link between any two agents, -1 where there is none."""
+    linked = jnp.where(link_of_pairs >= 0, 1.0, 0.0) + jnp.eye(link_of_pairs.shape[0])
+    scale = jax.lax.rsqrt(jnp.sum(linked, axis=1))
+    return scale[:, None] * linked * scale[None, :]
+
+
 def graph_convolution(
-    params: EnvParams, nodes: Float[Array, "agents inputs"], update: Callable[[Any], Any]
+    scene: Scene, nodes: Float[Array, "agents inputs"], update: Callable[[Any], Any]
 ) -> Float[Array, "agents outputs"]:
     """One layer of (36) before its ReLU: D^-1/2 (A + I) D^-1/2 H W, with `update` the linear map H -> H W.
 
-    Where the network has a table of all pairs of agents, as a product of matrices: on a CPU that is several times as
-    fast as adding up edge by edge, which is what jraph does for larger networks.
+    A product of matrices; by jraph, edge by edge, where the network is too large for that.
 
     Reference: LAMeTA eq. (36); Kipf and Welling, Semi-Supervised Classification with Graph Convolutional
     Networks, 2017, arXiv:1609.02907, eq. (2).
     """
-    if params.link_of_pairs is None:
-        convolve = jraph.GraphConvolution(update, add_self_edges=True, symmetric_normalization=True)
-        return convolve(to_graph(params.network, nodes)).nodes
-    linked = (params.link_of_pairs >= 0).astype(nodes.dtype) + jnp.eye(params.num_agents, dtype=nodes.dtype)
-    scale = jax.lax.rsqrt(jnp.sum(linked, axis=1))[:, None]
-    return scale * (linked @ (scale * update(nodes)))
+    if scene.mixing is not None:
+        return scene.mixing @ update(nodes)
+    convolve = jraph.GraphConvolution(update, add_self_edges=True, symmetric_normalization=True)
+    return convolve(to_graph(scene.network, nodes)).nodes
 
 
 class GraphEncoder(nnx.Module):
@@ -128,11 +147,11 @@ class GraphEncoder(nnx.Module):
         )
         self.join = nnx.Linear(width * (num_layers + 1), width, param_dtype=dtype, rngs=rngs)
 
-    def __call__(self, params: EnvParams) -> Encoding:
-        hidden = jax.nn.relu(self.embed(node_features(params)))
+    def __call__(self, scene: Scene) -> Encoding:
+        hidden = jax.nn.relu(self.embed(scene.features))
         outputs = [hidden]
         for layer in self.layers:
-            hidden = jax.nn.relu(graph_convolution(params, hidden, layer))
+            hidden = jax.nn.relu(graph_convolution(scene, hidden, layer))
             outputs.append(hidden)
         nodes = jax.nn.relu(self.join(jnp.concatenate(outputs, axis=-1)))
-        return Encoding(nodes=nodes, graph=jnp.mean(nodes, axis=0))
+        return Encoding(nodes, jnp.mean(nodes, axis=0), remaining=scene.remaining)

@@ -3,7 +3,7 @@
 It knows agents by their place alone, so it serves the network that it was trained on and no other.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -64,4 +64,5 @@ class MLPPolicy(ActorCritic):
 
 def make_mlp_policy(config: MLPPolicyConfig) -> Policy:
     """The printed policy with the given sizes."""
-    return policy_functions(MLPPolicy.elam_logits, lambda: MLPPolicy(config, rngs=nnx.Rngs(0)))
+    build = lambda: MLPPolicy(config, rngs=nnx.Rngs(0))
+    return policy_functions(replace(config.common, lookahead=0), MLPPolicy.elam_logits, build)

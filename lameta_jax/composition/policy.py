@@ -15,7 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
 from lameta_jax.composition.decisions import Decided, Decision, ElamLogits, best_action, sample_action
-from lameta_jax.composition.encoder import MAX_HOPS, Encoding, GraphEncoder, View
+from lameta_jax.composition.encoder import MAX_HOPS, Encoding, GraphEncoder, Scene, View, look
 from lameta_jax.composition.env import EnvParams
 from lameta_jax.composition.lookahead import anchor_preferences, best_remaining, worth_of_agents
 from lameta_jax.composition.types import Action, Actor, Observation
@@ -54,10 +54,8 @@ class ActorCritic(nnx.Module):
         self.critic = nnx.List([linear(context, hidden), linear(hidden, hidden)])
         self.value = linear(hidden, 1)
 
-    def encode(self, params: EnvParams) -> Encoding:
-        if params.num_elams != self.config.num_elams:
-            raise ValueError(f"num_elams = {self.config.num_elams} of the policy must be {params.num_elams}")
-        return self.encoder(params)
+    def encode(self, scene: Scene) -> Encoding:
+        return self.encoder(scene)
 
     def decode(self, view: View, observation: Observation) -> Decision:
         context = self._context(view, observation)
@@ -112,13 +110,9 @@ class PointerPolicy(ActorCritic):
         if config.lookahead:
             self.anchor_weights = linear(hidden, len(anchor_preferences(config.lookahead)))
 
-    def encode(self, params: EnvParams) -> Encoding:
-        encoding = super().encode(params)
-        encoding = encoding._replace(keys=self.key(encoding.nodes))
-        if not self.config.lookahead:
-            return encoding
-        remaining = best_remaining(params, anchor_preferences(self.config.lookahead))
-        return encoding._replace(remaining=jax.lax.stop_gradient(remaining))
+    def encode(self, scene: Scene) -> Encoding:
+        encoding = super().encode(scene)
+        return encoding._replace(keys=self.key(encoding.nodes))
 
     def logits(
         self, hidden: Float[Array, " hidden"], view: View, observation: Observation
@@ -152,7 +146,8 @@ class Policy(NamedTuple):
     """A policy as pure functions of its parameters."""
 
     init: Callable[[Key[Array, ""]], Params]
-    encode: Callable[[Params, EnvParams], Encoding]  # once per slot
+    look: Callable[[EnvParams], Scene]  # once per slot
+    encode: Callable[[Params, Scene], Encoding]  # once per slot and update of the parameters
     decode: Callable[[Params, View, Observation], Decision]  # once per user and step
     elam_logits: ElamLogits
     act_greedy: Callable[..., Action]  # (params, key, observation, state, env_params), see `policy_actor`
@@ -168,22 +163,34 @@ def make_policy(config: PolicyConfig | None = None) -> Policy:
 def _pointer_policy(config: PolicyConfig, dtype: jnp.dtype) -> Policy:
     """The policy in the precision in force, `dtype`; kept, as building it takes a while."""
     del dtype
-    return policy_functions(PointerPolicy.elam_logits, lambda: PointerPolicy(config, rngs=nnx.Rngs(0)))
+    return policy_functions(
+        config, PointerPolicy.elam_logits, lambda: PointerPolicy(config, rngs=nnx.Rngs(0))
+    )
 
 
-def policy_functions(elam_logits: ElamLogits, build: Callable[[], ActorCritic]) -> Policy:
+def policy_functions(
+    config: PolicyConfig, elam_logits: ElamLogits, build: Callable[[], ActorCritic]
+) -> Policy:
     """A module, given by what builds it, as pure functions; `elam_logits` is that of its class."""
     # Only shapes are needed here; the weights come from `init`.
     apply, shapes = functionalize(nnx.eval_shape(build))
 
-    def encode(params, env_params):
-        return apply(params, env_params, method="encode")
+    def look_ahead(env_params):
+        if env_params.num_elams != config.num_elams:
+            raise ValueError(f"num_elams = {config.num_elams} of the policy must be {env_params.num_elams}")
+        scene = look(env_params)
+        if not config.lookahead:
+            return scene
+        return scene._replace(remaining=best_remaining(env_params, anchor_preferences(config.lookahead)))
+
+    def encode(params, scene):
+        return apply(params, scene, method="encode")
 
     def decode(params, view, observation):
         return apply(params, view, observation, method="decode")
 
     def decided(params, observation, env_params):
-        view = encode(params, env_params).at(observation.step)
+        view = encode(params, look_ahead(env_params)).at(observation.step)
         return Decided(elam_logits, view, decode(params, view, observation), observation)
 
     def act_greedy(params, key, observation, state, env_params):
@@ -194,7 +201,8 @@ def policy_functions(elam_logits: ElamLogits, build: Callable[[], ActorCritic]) 
         del state
         return sample_action(key, decided(params, observation, env_params))[0]
 
-    return Policy(partial(_draw_params, shapes=shapes), encode, decode, elam_logits, act_greedy, act_sampled)
+    init = partial(_draw_params, shapes=shapes)
+    return Policy(init, look_ahead, encode, decode, elam_logits, act_greedy, act_sampled)
 
 
 def _draw_params(key: Key[Array, ""], shapes: Params) -> Params:

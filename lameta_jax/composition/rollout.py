@@ -89,26 +89,27 @@ def composition_task(
             play = partial(collect_in_turn, play, in_context, config.rounds)
         batch, told, last = jax.vmap(play)(jax.random.split(key_rollout, config.num_slots), slots, users)
         factors = jax.vmap(lambda slot, states: jax.vmap(lambda one: final_factors(one, slot))(states))
-        return slots, batch, episode_metrics(batch, told, last.succeeded, factors(slots, last))
+        metrics = episode_metrics(batch, told, last.succeeded, factors(slots, last))
+        return jax.vmap(policy.look)(slots), batch, metrics
 
     def init(key):
         return _copied(policy.init(key), mesh)
 
-    def replay(params, slots, batch):
+    def replay(params, scenes, batch):
         episodes = batch.reward.shape[2]
         if mesh is not None and episodes % mesh.size:
             raise ValueError(f"{episodes} episodes of a minibatch must be a multiple of {mesh.size} devices")
 
-        def replay_slot(slot, observation, action):
-            encoding = policy.encode(params, slot)
-            return jax.vmap(partial(replay_place, encoding))(jnp.arange(slot.num_hops), observation, action)
+        def replay_slot(scene, observation, action):
+            places = jnp.arange(observation.step.shape[0])
+            return jax.vmap(partial(replay_place, policy.encode(params, scene)))(places, observation, action)
 
         def replay_place(encoding, place, observation, action):
             decided = decide(policy, params, encoding.at(place), observation)
             return Replayed(*evaluate_action(decided, action), decided.decision.value)
 
         params, seen = _copied(params, mesh), _spread((batch.observation, batch.action), mesh, 2)
-        return jax.vmap(replay_slot)(slots, *seen)
+        return jax.vmap(replay_slot)(scenes, *seen)
 
     return Task(init=init, collect=collect, replay=replay)
 
@@ -121,7 +122,7 @@ def collect_episodes(
     Returns:
       Transitions and what happened in each, axes [steps, users, ...]; the last states, axes [users, ...].
     """
-    encoding = policy.encode(params, slot)
+    encoding = policy.encode(params, policy.look(slot))
     step_all = jax.vmap(lambda state, action: step(key, state, action, slot))
 
     def all_users(carry, now):

@@ -73,7 +73,8 @@ def with_failures(conditions: Conditions, failed: Bool[Array, "*slots agents"]) 
 
     Applied after a policy has encoded a slot, it shows how the policy takes failures that it did not foresee:
 
-        encoding = policy.encode(weights, slot_params(params, conditions))      # as it was
+        scene = policy.look(slot_params(params, conditions))
+        encoding = policy.encode(weights, scene)                                # as it was
         params = slot_params(params, with_failures(conditions, failed))         # as it is: masks, rewards, QoE
     """
     rates = conditions.service_rate

@@ -14,7 +14,10 @@ from lameta_jax.composition.encoder import (
     MAX_HOPS,
     NUM_NODE_FEATURES,
     GraphEncoder,
+    Scene,
     graph_convolution,
+    look,
+    mixing_matrix,
     node_features,
 )
 from lameta_jax.composition.env import make_env_params
@@ -25,17 +28,16 @@ from lameta_jax.network.network import AgenticNetwork
 ENCODER = GraphEncoder(8, 2, rngs=nnx.Rngs(0))
 
 
-def params_with_links(num_agents, link_ends, pairs):
-    """A decision process with these links, with the table of all pairs of agents or as a large network without it."""
+def scene_with_links(num_agents, link_ends, pairs):
+    """A scene with these links, with the matrix that mixes neighbours or as a large network without it."""
     ones = jnp.ones(num_agents)
     network = AgenticNetwork(
         agent_type=jnp.zeros(num_agents, jnp.int32), capability=ones, service_rate=ones, service_cv=ones,
         observations=ones, outages=ones, price=ones, link_ends=jnp.array(link_ends, jnp.int32),
         link_ber=jnp.zeros(len(link_ends)), arrival_rate=jnp.array(0.5),
     )  # fmt: skip
-    table = link_of_pairs(num_agents, network.link_ends) if pairs else None
-    four = make_env_params(parse_scenario(four_agents(), "four"))
-    return four.replace(network=network, link_of_pairs=table)
+    mixing = mixing_matrix(link_of_pairs(num_agents, network.link_ends)) if pairs else None
+    return Scene(jnp.zeros((num_agents, NUM_NODE_FEATURES)), network, mixing)
 
 
 @pytest.mark.parametrize("pairs", [True, False])
@@ -47,7 +49,7 @@ def test_the_convolution_is_the_formula_by_products_of_matrices_and_by_jraph(pai
     hidden, weights = generator.normal(size=(6, 3)), generator.normal(size=(3, 2))
     update = lambda nodes: nodes @ jnp.asarray(weights, dtype=float)
     result = graph_convolution(
-        params_with_links(6, link_ends, pairs), jnp.asarray(hidden, dtype=float), update
+        scene_with_links(6, link_ends, pairs), jnp.asarray(hidden, dtype=float), update
     )
     assert result == pytest.approx(twin.graph_convolution(link_ends, hidden, weights), rel=1e-4, abs=1e-5)
 
@@ -55,7 +57,7 @@ def test_the_convolution_is_the_formula_by_products_of_matrices_and_by_jraph(pai
 @pytest.mark.parametrize("pairs", [True, False])
 def test_an_agent_without_links_keeps_to_itself(pairs):
     nodes = jnp.array([[1.0], [3.0], [5.0]])
-    result = graph_convolution(params_with_links(3, [(0, 1)], pairs), nodes, lambda nodes: nodes)
+    result = graph_convolution(scene_with_links(3, [(0, 1)], pairs), nodes, lambda nodes: nodes)
     # Degrees with self-loops: 2, 2, 1. (1 + 3) / 2 for the linked ones.
     assert result.ravel().tolist() == pytest.approx([2, 2, 5])
 
@@ -83,14 +85,14 @@ def test_features_stay_within_the_unit_interval_under_overload():
 
 def test_embeddings_follow_the_agents_when_they_are_listed_in_another_order():
     order = [3, 5, 0, 1, 4, 2]
-    encoding = ENCODER(make_env_params(parse_scenario(six_agents(), "six")))
-    shuffled = ENCODER(make_env_params(parse_scenario(permuted(six_agents(), order), "six")))
+    encoding = ENCODER(look(make_env_params(parse_scenario(six_agents(), "six"))))
+    shuffled = ENCODER(look(make_env_params(parse_scenario(permuted(six_agents(), order), "six"))))
     assert shuffled.nodes == pytest.approx(np.asarray(encoding.nodes)[order], abs=1e-6)
     assert shuffled.graph == pytest.approx(np.asarray(encoding.graph), abs=1e-6)
 
 
 def test_the_graph_embedding_is_the_mean():
-    encoding = ENCODER(make_env_params(parse_scenario(six_agents(), "six")))
+    encoding = ENCODER(look(make_env_params(parse_scenario(six_agents(), "six"))))
     assert encoding.graph == pytest.approx(np.asarray(encoding.nodes).mean(axis=0), abs=1e-6)
 
 

@@ -29,7 +29,7 @@ def test_it_is_the_softmax_over_all_pairs_that_the_paper_prints():
     weights = POLICY.init(KEY)
     observation, _ = reset(KEY, PARAMS, jax.tree.map(lambda leaf: leaf[0], USERS))
     assert observation.node_mask.all() and observation.elam_mask.all()
-    view = POLICY.encode(weights, PARAMS).at(0)
+    view = POLICY.encode(weights, POLICY.look(PARAMS)).at(0)
     decided = Decided(POLICY.elam_logits, view, POLICY.decode(weights, view, observation), observation)
     pairs = np.asarray(decided.decision.elam_part, dtype=float)  # one output per pair
     flat = np.exp(pairs) / np.exp(pairs).sum()

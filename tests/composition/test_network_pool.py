@@ -46,8 +46,8 @@ def test_every_network_of_the_stack_is_the_one_that_went_in():
 def test_slots_are_of_all_networks_and_the_policy_is_told_which():
     stack = stack_networks([params_of(six_agents()), params_of(rewired())])
     task = composition_task(POLICY, stack, EpisodeConfig(num_slots=16, users_per_slot=4))
-    slots, batch, metrics = jax.jit(task.collect)(POLICY.init(KEY), USERS, KEY)
-    links = {str(ends) for ends in slots.network.link_ends.tolist()}
+    scenes, batch, metrics = jax.jit(task.collect)(POLICY.init(KEY), USERS, KEY)
+    links = {str(ends) for ends in scenes.network.link_ends.tolist()}
     assert links == {str(ends) for ends in stack.network.link_ends.tolist()} and len(links) == 2
     assert batch.reward.shape == (16, 3, 4)
     assert jnp.isfinite(metrics["episode/reward"])

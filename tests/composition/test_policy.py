@@ -26,7 +26,7 @@ ORDER = [3, 5, 0, 1, 4, 2]
 def decided_for(mapping, first=None):
     """What is decided for all users at the first step, or at the second after the agent `first`."""
     params = make_env_params(parse_scenario(mapping, "test"))
-    encoding = POLICY.encode(WEIGHTS, params)
+    encoding = POLICY.encode(WEIGHTS, POLICY.look(params))
     observations, states = jax.vmap(lambda user: reset(KEY, params, user))(USERS)
     if first is not None:
         action = Action(jnp.array(first), jnp.array(0))
@@ -54,7 +54,7 @@ def test_another_order_of_the_agents_permutes_the_choice(first):
 @pytest.mark.parametrize("first", [None, 0])
 def test_a_policy_that_sees_some_agents_says_of_them_what_it_says_of_all(first):
     params = make_env_params(parse_scenario(six_agents(), "test"), EnvConfig(mask_types=True))
-    encoding, place = POLICY.encode(WEIGHTS, params), 0 if first is None else 1
+    encoding, place = POLICY.encode(WEIGHTS, POLICY.look(params)), 0 if first is None else 1
     _, state = reset(KEY, params, jax.tree.map(lambda leaf: leaf[0], USERS))
     if first is not None:
         _, state, *_ = step(KEY, state, Action(jnp.array(first), jnp.array(0)), params)
@@ -122,4 +122,4 @@ def test_the_number_of_elams_must_be_that_of_the_scenario():
     policy = make_policy(PolicyConfig(num_elams=3))
     params = make_env_params(parse_scenario(six_agents(), "six"))
     with pytest.raises(ValueError, match="num_elams = 3 of the policy must be 2"):
-        jax.eval_shape(lambda key: policy.encode(policy.init(key), params), KEY)
+        jax.eval_shape(policy.look, params)

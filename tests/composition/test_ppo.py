@@ -78,15 +78,15 @@ def test_the_loss_is_made_of_its_printed_parts():
     hyperparameters = PPOHyperparameters(clip_eps=0.1, value_coefficient=0.7, entropy_coefficient=0.03)
     task = composition_task(POLICY, PARAMS, EpisodeConfig(num_slots=2, users_per_slot=4, slots=SLOTS))
     old, new = POLICY.init(KEY), POLICY.init(jax.random.key(1))
-    slots, batch, _ = jax.jit(task.collect)(old, USERS, KEY)
+    scenes, batch, _ = jax.jit(task.collect)(old, USERS, KEY)
     # One step of one user is left out, as after an early end.
     batch = batch._replace(alive=batch.alive.at[0, 2, 1].set(False))
     advantage = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 4)), dtype=float)
     target = 2 * advantage
     surrogate_of = lambda numbers, *values: clipped_surrogate(*values, numbers.clip_eps)
 
-    def decide_in_slot(slot, observation, node):
-        encoding = POLICY.encode(new, slot)
+    def decide_in_slot(scene, observation, node):
+        encoding = POLICY.encode(new, scene)
 
         def decide_for(seen, node):
             view = encoding.at(seen.step)
@@ -97,10 +97,10 @@ def test_the_loss_is_made_of_its_printed_parts():
 
     loss, parts = jax.jit(
         lambda weights: actor_critic_loss(
-            task, surrogate_of, hyperparameters, weights, slots, batch, (advantage, target)
+            task, surrogate_of, hyperparameters, weights, scenes, batch, (advantage, target)
         )
     )(new)
-    decisions = jax.jit(jax.vmap(decide_in_slot))(slots, batch.observation, batch.action.node)
+    decisions = jax.jit(jax.vmap(decide_in_slot))(scenes, batch.observation, batch.action.node)
     surrogate, critic, entropy = [], [], []
     for place in map(tuple, np.argwhere(np.asarray(batch.alive))):
         (decision, elam_logits), seen, action = jax.tree.map(

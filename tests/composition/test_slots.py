@@ -168,7 +168,7 @@ def test_composers_keep_clear_of_failed_agents():
 def test_a_policy_that_has_encoded_the_slot_meets_failures_by_the_masks_alone():
     policy = make_policy(PolicyConfig(width=8, context_width=16, intent_width=4, elam_width=2))
     weights = policy.init(jax.random.key(3))
-    encoding = policy.encode(weights, PARAMS)
+    encoding = policy.encode(weights, policy.look(PARAMS))
 
     def serve(params):
         user, key = jax.tree.map(lambda leaf: leaf[0], USERS), jax.random.key(0)
