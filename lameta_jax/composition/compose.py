@@ -10,18 +10,29 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lameta_jax.composition.decisions import Decided, best_action
+from lameta_jax.composition.decisions import Decided
 from lameta_jax.composition.encoder import MAX_HOPS
-from lameta_jax.composition.env import EnvConfig, EnvParams, make_env_params, observe, reset, step
+from lameta_jax.composition.env import (
+    EnvConfig,
+    EnvParams,
+    final_factors,
+    make_env_params,
+    observe,
+    reset,
+    step,
+)
 from lameta_jax.composition.links import Candidates, predecessor
 from lameta_jax.composition.policy import PolicyConfig, make_policy
 from lameta_jax.composition.policy_files import PolicyError, TrainedPolicy
-from lameta_jax.composition.types import User, make_users
+from lameta_jax.composition.reward import episode_bonus
+from lameta_jax.composition.types import Action, EnvState, User, make_users
 from lameta_jax.functional import Params
 from lameta_jax.network.network import Scenario
 from lameta_jax.types import floats
 
-USERS_AT_ONCE = 4096  # served together by `greedy_chains`, so that memory does not grow with the users
+CHAINS_AT_ONCE = (
+    4096  # chains composed together by `compose_chains`, so that memory does not grow with the users
+)
 
 
 class Composed(NamedTuple):
@@ -54,7 +65,7 @@ def compose_chain(policy: TrainedPolicy, scenario: Scenario, preference: Any) ->
     )
     env_params = make_env_params(own, EnvConfig(mask_types=True, initial_elam=policy.initial_elam))
     users = make_users(np.asarray(preference, dtype=float)[None, :], num_elams=num_elams)
-    chains, probability = _compose(policy.config, True)(
+    chains, probability = composer(policy.config, explained=True)(
         policy.params, env_params, of_types(env_params), users
     )
     return Composed(
@@ -63,8 +74,12 @@ def compose_chain(policy: TrainedPolicy, scenario: Scenario, preference: Any) ->
     )
 
 
-def greedy_chains(
-    policy: TrainedPolicy, env_params: EnvParams, users: User, fitting: "OfTypes | None" = None
+def compose_chains(
+    policy: TrainedPolicy,
+    env_params: EnvParams,
+    users: User,
+    width: int = 1,
+    fitting: "OfTypes | None" = None,
 ) -> Int[Array, "users hops"]:
     """The chains that a policy composes for users, always taking its most probable action: those of `evaluate`.
 
@@ -73,6 +88,8 @@ def greedy_chains(
 
     Args:
       env_params: the decision process, in which wrong types are masked.
+      width: chains proposed to each user, beginning with the agents that the policy holds most likely at the first
+        place. The one that is taken has the largest QoE for what the E-LAM in force says that the user wants.
       fitting: `of_types(env_params)` where it is at hand, such as from another slot of the same network.
 
     Raises:
@@ -81,7 +98,7 @@ def greedy_chains(
     if not env_params.mask_types:
         raise ValueError("mask_types must be True: agents of other types are not looked at")
     fitting = of_types(env_params) if fitting is None else fitting
-    return _compose(policy.config, False)(policy.params, env_params, fitting, users)[0]
+    return composer(policy.config, width=width)(policy.params, env_params, fitting, users)[0]
 
 
 class OfTypes(NamedTuple):
@@ -105,45 +122,78 @@ def of_types(env_params: EnvParams) -> OfTypes:
     return OfTypes(first if len(first) else np.array([-1]), taken(table.neighbours), taken(table.link))
 
 
-@lru_cache(maxsize=4)
-def _compose(config: PolicyConfig, explained: bool) -> Callable[..., tuple[Array, Array | None]]:
-    """Greedy episodes of a policy of those sizes; kept, since every new jit would compile again."""
+@lru_cache(maxsize=8)
+def composer(
+    config: PolicyConfig, *, explained: bool = False, width: int = 1
+) -> Callable[..., tuple[Array, Array | None]]:
+    """The program of `compose_chains`, `(params, env_params, fitting, users)` to chains, for a policy of those sizes.
+
+    If `explained`, it also gives how likely the policy held every agent at every place, given those before. It is kept,
+    since every new jit would compile again.
+    """
     policy = make_policy(config)
+    key = jax.random.key(0)  # nothing is drawn
 
     @jax.jit
     def compose(params: Params, env_params: EnvParams, fitting: OfTypes, users: User):
         encoding = policy.encode(params, policy.look(env_params))
-        key = jax.random.key(0)  # nothing is drawn
 
-        def pick(state, place, among):
+        def decide(state, place, among):
             view, observation = encoding.at(place, among.agents), observe(state, env_params, among)
-            decided = Decided(policy.elam_logits, view, policy.decode(params, view, observation), observation)
-            action = best_action(decided)
-            _, state, *_ = step(key, state, action._replace(node=among.agents[action.node]), env_params)
+            decision = policy.decode(params, view, observation)
+            return Decided(policy.elam_logits, view, decision, observation)
+
+        def move(state, among, decided, node):
+            action = Action(among.agents[node], decided.elams(node).mode())
+            _, state, *_ = step(key, state, action, env_params)
             return state, _of_all(decided, among, env_params.num_agents) if explained else None
 
         def follow(state, now):
             place, followers, links = now
             last = jnp.maximum(predecessor(state), 0)
-            return pick(state, place, Candidates(followers[last], links[last]))
+            among = Candidates(followers[last], links[last])
+            decided = decide(state, place, among)
+            return move(state, among, decided, decided.nodes().mode())
 
         def serve(user):
             _, start = reset(key, env_params, user)
             first = jnp.asarray(fitting.first)
-            state, likely_first = pick(start, 0, Candidates(first, jnp.full_like(first, -1)))
-            places = jnp.arange(1, env_params.num_hops)
-            state, likely = jax.lax.scan(follow, state, (places, fitting.followers, fitting.links))
-            if explained:
-                likely = jnp.concatenate([likely_first[None], likely])
-            return state.chain, likely
+            among = Candidates(first, jnp.full_like(first, -1))
+            decided, places = decide(start, 0, among), jnp.arange(1, env_params.num_hops)
+
+            def propose(node):
+                state, likely = move(start, among, decided, node)
+                state, others = jax.lax.scan(follow, state, (places, fitting.followers, fitting.links))
+                return state, jnp.concatenate([likely[None], others]) if explained else None
+
+            proposals = min(width, first.shape[0])
+            if proposals == 1:
+                state, likely = propose(decided.nodes().mode())
+                return state.chain, likely
+            states, likely = jax.vmap(propose)(jax.lax.top_k(decided.nodes().logits, proposals)[1])
+            best = jnp.argmax(jax.vmap(lambda state: _told_qoe(state, env_params))(states))
+            return jax.tree.map(lambda leaf: leaf[best], (states.chain, likely))
 
         if users.index.shape[0] > 1:
-            return jax.lax.map(serve, users, batch_size=USERS_AT_ONCE)
+            return jax.lax.map(serve, users, batch_size=max(CHAINS_AT_ONCE // width, 1))
         # For one user, tracing how the program would treat many takes longer than all else.
         alone = serve(jax.tree.map(lambda leaf: leaf[0], users))
         return jax.tree.map(lambda leaf: leaf[None], alone)
 
     return compose
+
+
+def _told_qoe(state: EnvState, env_params: EnvParams) -> Float[Array, ""]:
+    """QoE of a finished chain for what the E-LAM in force says that the user wants."""
+    complete = state.succeeded & (state.step == env_params.num_hops)
+    return episode_bonus(
+        final_factors(state, env_params),
+        state.user.translated[state.elam],
+        env_params.request,
+        complete,
+        qoe_form=env_params.qoe_form,
+        failure_qoe=env_params.failure_qoe,
+    )
 
 
 def _of_all(decided: Decided, among: Candidates, num_agents: int) -> Float[Array, " agents"]:

@@ -1,17 +1,22 @@
 """A chain for one user by a policy: that of the evaluation, with how likely the policy held every agent."""
 
+from importlib.resources import as_file, files
+
 import jax
 import numpy as np
 import pytest
 from reference.composition_cases import dead_end, four_agents, six_agents
 
+from lameta_jax.composition import compose
 from lameta_jax.composition.compose import compose_chain
 from lameta_jax.composition.env import EnvConfig, make_env_params
-from lameta_jax.composition.evaluate import evaluate
+from lameta_jax.composition.evaluate import evaluate, value_chains
 from lameta_jax.composition.policy import PolicyConfig, make_policy, policy_actor
-from lameta_jax.composition.policy_files import PolicyError, TrainedPolicy
+from lameta_jax.composition.policy_files import PolicyError, TrainedPolicy, load_policy
 from lameta_jax.composition.types import make_users
+from lameta_jax.composition.users import draw_users
 from lameta_jax.network.network import serves_request
+from lameta_jax.network.scenarios import ScenarioConfig, draw_scenario
 from lameta_jax.network.schema import parse_scenario
 
 SMALL = PolicyConfig(width=4, num_layers=1, context_width=6, intent_width=3, elam_width=2, num_elams=2)
@@ -31,6 +36,71 @@ def test_the_chain_is_that_of_the_evaluation_and_serves_the_request(policy):
     for preference, chain, succeeded in zip(preferences, expected.chain, expected.succeeded, strict=True):
         assert compose_chain(policy, scenario, preference).chain == tuple(chain.tolist())
         assert succeeded
+
+
+@pytest.mark.parametrize("pairs", [True, False])
+def test_chains_of_many_users_are_those_of_the_evaluation(policy, pairs, monkeypatch):
+    """Also in blocks of users with a rest, and in a network that is too large for tables of pairs."""
+    monkeypatch.setattr(compose, "CHAINS_AT_ONCE", 16)
+    compose.composer.cache_clear()
+    scenario = draw_scenario(ScenarioConfig(num_agents=30, mean_degree=10.0), seed=4)
+    env_params = make_env_params(scenario, EnvConfig(mask_types=True))
+    if not pairs:
+        env_params = env_params.replace(link_of_pairs=None, benefit_of_pairs=None)
+    users = draw_users(jax.random.key(0), jax.numpy.ones(4), 40)
+    with as_file(files("lameta_jax").joinpath("data", "policies", "pointer.safetensors")) as path:
+        shipped = load_policy(path)  # tells users apart, as no untrained policy does
+    actor = policy_actor(make_policy(shipped.config), shipped.params)
+    expected = evaluate(jax.random.key(0), actor, env_params, users)
+    found = compose.compose_chains(shipped, env_params, users)
+    assert np.array_equal(found, expected.chain) and len(np.unique(found, axis=0)) > 1
+    again = compose.compose_chains(shipped, env_params, users, fitting=compose.of_types(env_params))
+    assert np.array_equal(again, found)
+    compose.composer.cache_clear()
+
+
+def test_of_proposed_chains_the_best_one_is_taken(policy):
+    scenario = draw_scenario(ScenarioConfig(num_agents=30, mean_degree=10.0), seed=4)
+    env_params = make_env_params(scenario, EnvConfig(mask_types=True))
+    drawn = draw_users(jax.random.key(0), jax.numpy.ones(4), 40)
+    translated = jax.numpy.repeat(drawn.preference[::-1, None], 2, axis=1)  # not what they want
+    users = drawn.replace(translated=translated)
+    value = lambda chains: np.asarray(
+        value_chains(scenario.network, scenario.request, chains, translated[:, 0])
+    )
+    greedy, best = (value(compose.compose_chains(policy, env_params, users, width)) for width in (1, 100))
+    # An untrained policy finishes chains badly, but of all first agents the best is as good as any that it tries.
+    first, forced = compose.of_types(env_params).first, []
+    for agent in first:
+        alone = compose.OfTypes(np.array([agent]), *compose.of_types(env_params)[1:])
+        forced.append(value(compose.compose_chains(policy, env_params, users, fitting=alone)))
+    assert best == pytest.approx(np.max(forced, axis=0), rel=1e-6)
+    assert (best >= greedy).all() and (best > greedy + 0.01).any()
+
+
+def test_of_types_by_hand():
+    """Six agents of three types: a0, a1, b0, b1, c0, c1, of which a1 and b0, and b1 and c1, are not linked here."""
+    mapping = six_agents()
+    apart = [{"a1", "b0"}, {"b1", "c1"}]
+    links = [link for link in mapping["links"] if set(link["between"]) not in apart]
+    env_params = make_env_params(
+        parse_scenario(mapping | {"links": links}, "case"), EnvConfig(mask_types=True)
+    )
+    found = compose.of_types(env_params)
+    assert found.first.tolist() == [0, 1]
+    assert [row.tolist() for row in found.followers[0, :2]] == [[2, 3], [3, -1]]
+    assert [row.tolist() for row in found.followers[1, 2:4]] == [[4, 5], [4, -1]]
+    ends = np.asarray(env_params.network.link_ends)
+    for place, agent, own in np.argwhere(found.followers >= 0):
+        link = ends[found.links[place, agent, own]].tolist()
+        assert link == sorted([agent, found.followers[place, agent, own]])
+    assert np.array_equal(found.links < 0, found.followers < 0)
+
+
+def test_wrong_types_must_be_masked(policy):
+    env_params = make_env_params(parse_scenario(six_agents(), "case"))
+    with pytest.raises(ValueError, match="mask_types must be True"):
+        compose.compose_chains(policy, env_params, make_users(np.full((2, 4), 0.25)))
 
 
 def test_the_network_may_know_other_elams(policy):

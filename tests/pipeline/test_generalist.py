@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lameta_jax.cli.compose import SHIPPED_POLICY
-from lameta_jax.composition.compose import greedy_chains
+from lameta_jax.composition.compose import compose_chains
 from lameta_jax.composition.env import EnvConfig, make_env_params
 from lameta_jax.composition.evaluate import value_chains
 from lameta_jax.composition.policy import PolicyConfig
@@ -77,7 +77,7 @@ def test_the_shipped_policy_is_near_the_optimum_of_a_network_that_it_has_not_met
     kind = ScenarioConfig(num_agents=50, mean_degree=16.0, topology="watts-strogatz")
     scenario = draw_scenario(kind, seed=321)
     users = draw_users(jax.random.key(9), jnp.ones(4), 60)
-    chains = greedy_chains(policy, make_env_params(scenario, RULES), users)
+    chains = compose_chains(policy, make_env_params(scenario, RULES), users)
     qoe = value_chains(scenario.network, scenario.request, chains, users.preference)
     best = optimum(scenario.network, scenario.request, users.preference).qoe[:, 0]
     assert float(jnp.mean(qoe / best)) > 0.9
