@@ -2,10 +2,9 @@
 
 import argparse
 import json
-import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,17 +69,6 @@ def mean_rows(rows: list[dict[str, float]]) -> dict[str, dict]:
         name: interval([row[name] for row in rows]) | {"seeds": [row[name] for row in rows]}
         for name in rows[0]
     }
-
-
-def seconds_per_call(call: Callable[[], Any], repeats: int = 10) -> float:
-    """Median time of a call whose programs have been compiled."""
-    jax.block_until_ready(call())
-    times = []
-    for _ in range(repeats):
-        begun = time.perf_counter()
-        jax.block_until_ready(call())
-        times.append(time.perf_counter() - begun)
-    return statistics.median(times)
 
 
 def members(tree: Any) -> list[Any]:

@@ -21,7 +21,7 @@ from common import ROOT
 from scaling_figure import scaling_figure
 from stepping import chain_steps
 
-from lameta_jax.composition.compose import greedy_chains
+from lameta_jax.composition.compose import composer, of_types
 from lameta_jax.composition.env import EnvConfig, make_env_params
 from lameta_jax.composition.learner import LearnerConfig
 from lameta_jax.composition.policy import PolicyConfig, make_policy
@@ -120,8 +120,9 @@ def composing(scenario: Scenario, users: int) -> Sized:
     """Chains by the shipped policy."""
     params = make_env_params(scenario, RULES)
     asked = any_users(jax.random.key(0), users, POLICY.config.num_elams)
-    program = compiled(greedy_chains(POLICY.config), POLICY.params, params, asked)
-    return Sized(lambda: program.call(POLICY.params, params, asked), users, program)
+    given = (POLICY.params, params, jax.device_put(of_types(params)), asked)
+    program = compiled(composer(POLICY.config), *given)
+    return Sized(lambda: program.call(*given), users, program)
 
 
 def stepping(scenario: Scenario, users: int) -> Sized:
@@ -192,7 +193,7 @@ def roofline(repeats: int) -> dict[str, Any]:
     asked = any_users(jax.random.key(0), 4096, POLICY.config.num_elams)
     works = {
         "a PPO update": (lambda numbers, state: trainer.advance(numbers, state, 1), (numbers, state)),
-        "chains of 4,096 users": (greedy_chains(POLICY.config), (POLICY.params, params, asked)),
+        "chains of 4,096 users": (composer(POLICY.config), (POLICY.params, params, of_types(params), asked)),
         "a second-order step of MAN": (second_order("patches", "mapped"), (initial(), *batches(30))),
     }
     for name, (work, arguments) in works.items():

@@ -17,12 +17,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import ROOT, arguments, interval, report, seconds_per_call, write_results
+from common import ROOT, arguments, interval, report, write_results
 from fig8 import ACTORS, SEARCHES
 from srl_methods import NUM_UPDATES
 from srl_study import EPISODES, Study
 
-from lameta_jax.composition.compose import greedy_chains
+from lameta_jax.composition.compose import compose_chains
 from lameta_jax.composition.env import EnvConfig, make_env_params
 from lameta_jax.composition.evaluate import evaluate
 from lameta_jax.composition.learner import LearnerConfig, actor_critic_loss, normalised_advantages
@@ -39,10 +39,12 @@ from lameta_jax.network.network import AgenticNetwork, Request, Scenario
 from lameta_jax.network.optimum import beam_search
 from lameta_jax.network.scenarios import load_named
 from lameta_jax.pipeline.zero_shot import network_tables
+from lameta_jax.scale.timing import interleaved
 
 RULES = EnvConfig(mask_types=True)
 SHIPPED = ROOT / "lameta_jax" / "data" / "policies" / "pointer.safetensors"
-STRANGERS = draw_users(jax.random.key(2028), jnp.ones(4), 200)
+MANY = 32768
+STRANGERS = draw_users(jax.random.key(2028), jnp.ones(4), MANY)
 TARGET, MOST = 0.95, 60  # share of the optimum, and updates that it may take
 CONFIG, HYPERPARAMETERS = LearnerConfig(num_updates=NUM_UPDATES), PPOHyperparameters()
 
@@ -67,8 +69,8 @@ def main() -> None:
         "target": TARGET,
         "parts": parts(study, task, trainer, pool),
         "decisions": {
-            "lameta-81": decisions(study.scenario, study.users("multimedia", "own"), policy),
-            "lameta-1k": decisions(load_named("lameta-1k"), STRANGERS, policy),
+            "lameta-81": decisions(study.scenario, study.users("multimedia", "own"), (40, 1), policy),
+            "lameta-1k": decisions(load_named("lameta-1k"), STRANGERS, (MANY, 200, 1), policy),
         },
         "zero_shot_characters": zero_shot_characters(study),
     }
@@ -111,23 +113,28 @@ def parts(study: Study, task, trainer, pool) -> dict[str, float]:
     encode_gradient = jax.jit(
         jax.grad(lambda params: jnp.sum(jax.vmap(partial(study.policy.encode, params))(scenes).nodes))
     )
+    times = interleaved(
+        {
+            "playing the episodes": lambda: collect(state.params, pool, jax.random.key(1)),
+            "gradients": lambda: gradient(state.params, scenes, quarter, advantages),
+            "gradients: of them, encoding the slots and back": lambda: encode_gradient(state.params),
+            "encoding the slots once, forwards": lambda: encode(scenes),
+        },
+        repeats=10,
+    )
     steps = CONFIG.num_epochs * CONFIG.num_minibatches
-    return {
-        "playing the episodes": seconds_per_call(
-            lambda: collect(state.params, pool, jax.random.key(1))[1].reward
-        ),
-        "gradients": steps * seconds_per_call(lambda: gradient(state.params, scenes, quarter, advantages)),
-        "gradients: of them, encoding the slots and back": steps
-        * seconds_per_call(lambda: encode_gradient(state.params)),
-        "encoding the slots once, forwards": seconds_per_call(lambda: encode(scenes)),
-    }
+    return {name: time.median * (steps if "gradients" in name else 1) for name, time in times.items()}
 
 
-def decisions(scenario: Scenario, users: User, policy: TrainedPolicy) -> dict[str, dict[str, float]]:
-    """Seconds per user once compiled: all users at once, and one alone. Every call takes in the network anew."""
+def decisions(
+    scenario: Scenario, users: User, counts: tuple[int, ...], policy: TrainedPolicy
+) -> dict[str, dict[str, float]]:
+    """Seconds per user once compiled, so many users at once. Every call takes in the network anew."""
     params, network, request = make_env_params(scenario, RULES), scenario.network, scenario.request
-    compose = greedy_chains(policy.config)
-    methods = {"SRL": lambda users: compose(policy.params, params, users)[0]}
+    methods = {
+        "SRL": partial(compose_chains, policy, params),
+        "SRL, the best of 8 chains": lambda users: compose_chains(policy, params, users, 8),
+    }
     methods |= {
         name: partial(lambda actor, users: evaluate(jax.random.key(1), actor, params, users).chain, actor)
         for name, actor in ACTORS.items()
@@ -136,13 +143,13 @@ def decisions(scenario: Scenario, users: User, policy: TrainedPolicy) -> dict[st
         name: partial(lambda search, users: search(network, request, users.preference), search)
         for name, search in (SEARCHES | {"beam search": wide_beam}).items()
     }
-    found: dict[str, dict[str, float]] = {}
-    for name, method in methods.items():
-        found[name] = {}
-        for count in (users.index.shape[0], 1):
-            some = jax.tree.map(lambda leaf, count=count: leaf[:count], users)
-            found[name][f"{count} at once"] = seconds_per_call(lambda m=method, u=some: m(u)) / count
-        report(f"{scenario.name}: {name}: {found[name]}")
+    found: dict[str, dict[str, float]] = {name: {} for name in methods}
+    for count in counts:
+        some = jax.tree.map(lambda leaf, count=count: leaf[:count], users)
+        calls = {name: partial(method, some) for name, method in methods.items()}
+        for name, taken in interleaved(calls, repeats=3 if count > 1000 else 15).items():
+            found[name][f"{count} at once"] = taken.median / count
+        report(f"{scenario.name}, {count} at once")
     return found
 
 

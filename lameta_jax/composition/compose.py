@@ -88,8 +88,8 @@ def compose_chains(
 
     Args:
       env_params: the decision process, in which wrong types are masked.
-      width: chains proposed to each user, beginning with the agents that the policy holds most likely at the first
-        place. The one that is taken has the largest QoE for what the E-LAM in force says that the user wants.
+      width: chains that the policy proposes to each user: those that it holds most likely, as beam search by its
+        probabilities finds them. The one is taken whose QoE is largest for what the E-LAM in force says of the user.
       fitting: `of_types(env_params)` where it is at hand, such as from another slot of the same network.
 
     Raises:
@@ -122,6 +122,16 @@ def of_types(env_params: EnvParams) -> OfTypes:
     return OfTypes(first if len(first) else np.array([-1]), taken(table.neighbours), taken(table.link))
 
 
+class _Beam(NamedTuple):
+    """Chains as far as they go."""
+
+    states: EnvState  # leading axis: chains
+    log_probability: Float[Array, " chains"]
+    likely: (
+        Float[Array, "chains hops agents"] | None
+    )  # of every agent at every place so far, where it is asked for
+
+
 @lru_cache(maxsize=8)
 def composer(
     config: PolicyConfig, *, explained: bool = False, width: int = 1
@@ -138,41 +148,56 @@ def composer(
     def compose(params: Params, env_params: EnvParams, fitting: OfTypes, users: User):
         encoding = policy.encode(params, policy.look(env_params))
 
-        def decide(state, place, among):
+        def options(state, place, among):
+            """What the policy holds most likely to come next."""
             view, observation = encoding.at(place, among.agents), observe(state, env_params, among)
             decision = policy.decode(params, view, observation)
-            return Decided(policy.elam_logits, view, decision, observation)
+            decided = Decided(policy.elam_logits, view, decision, observation)
+            nodes = _largest(decided.nodes().logits, width)
+            elams = jax.vmap(lambda node: decided.elams(node).mode())(nodes)
+            action = Action(among.agents[nodes], elams)
+            likely = _of_all(decided, among, env_params.num_agents) if explained else None
+            # Of a lone chain nobody needs it, and it takes as long as a good part of the rest.
+            ranks = decided.nodes().log_probabilities()[nodes] if width > 1 else jnp.zeros(1)
+            return action, ranks, likely
 
-        def move(state, among, decided, node):
-            action = Action(among.agents[node], decided.elams(node).mode())
-            _, state, *_ = step(key, state, action, env_params)
-            return state, _of_all(decided, among, env_params.num_agents) if explained else None
+        def extend(beam, place, among):
+            actions, log_probability, likely = jax.vmap(lambda state, some: options(state, place, some))(
+                beam.states, among
+            )
+            joint = (
+                jnp.where(beam.states.terminated, -jnp.inf, beam.log_probability)[:, None] + log_probability
+            )
+            # While there are fewer chains than `width`, impossible ones fill up.
+            ranked = jnp.pad(joint.reshape(-1), (0, max(width - joint.size, 0)), constant_values=-jnp.inf)
+            best = _largest(ranked, width) if ranked.size > 1 else jnp.zeros(1, dtype=int)
+            parent, own = jnp.minimum(best // joint.shape[1], joint.shape[0] - 1), best % joint.shape[1]
+            states = jax.vmap(lambda state, action: step(key, state, action, env_params)[1])(
+                jax.tree.map(lambda leaf: leaf[parent], beam.states),
+                jax.tree.map(lambda leaf: leaf[parent, own], actions),
+            )
+            if explained:
+                likely = beam.likely[parent].at[:, place].set(likely[parent])
+            return _Beam(states, ranked[best], likely)
 
-        def follow(state, now):
+        def follow(beam, now):
             place, followers, links = now
-            last = jnp.maximum(predecessor(state), 0)
+            last = jnp.maximum(jax.vmap(predecessor)(beam.states), 0)
             among = Candidates(followers[last], links[last])
-            decided = decide(state, place, among)
-            return move(state, among, decided, decided.nodes().mode())
+            return extend(beam, place, among), None
 
         def serve(user):
             _, start = reset(key, env_params, user)
-            first = jnp.asarray(fitting.first)
-            among = Candidates(first, jnp.full_like(first, -1))
-            decided, places = decide(start, 0, among), jnp.arange(1, env_params.num_hops)
-
-            def propose(node):
-                state, likely = move(start, among, decided, node)
-                state, others = jax.lax.scan(follow, state, (places, fitting.followers, fitting.links))
-                return state, jnp.concatenate([likely[None], others]) if explained else None
-
-            proposals = min(width, first.shape[0])
-            if proposals == 1:
-                state, likely = propose(decided.nodes().mode())
-                return state.chain, likely
-            states, likely = jax.vmap(propose)(jax.lax.top_k(decided.nodes().logits, proposals)[1])
-            best = jnp.argmax(jax.vmap(lambda state: _told_qoe(state, env_params))(states))
-            return jax.tree.map(lambda leaf: leaf[best], (states.chain, likely))
+            first = jnp.asarray(fitting.first)[None]
+            likely = jnp.zeros((1, env_params.num_hops, env_params.num_agents)) if explained else None
+            beam = _Beam(jax.tree.map(lambda leaf: leaf[None], start), jnp.zeros(1), likely)
+            beam = extend(beam, 0, Candidates(first, jnp.full_like(first, -1)))
+            later = jnp.arange(1, env_params.num_hops), fitting.followers, fitting.links
+            beam, _ = jax.lax.scan(follow, beam, later, unroll=users.index.shape[0] > 1)
+            best = 0
+            if width > 1:
+                best = jnp.argmax(jax.vmap(lambda state: _told_qoe(state, env_params))(beam.states))
+            return jax.tree.map(lambda leaf: leaf[best], (beam.states.chain, beam.likely))
 
         if users.index.shape[0] > 1:
             return jax.lax.map(serve, users, batch_size=max(CHAINS_AT_ONCE // width, 1))
@@ -181,6 +206,13 @@ def composer(
         return jax.tree.map(lambda leaf: leaf[None], alone)
 
     return compose
+
+
+def _largest(values: Float[Array, " values"], count: int) -> Int[Array, " count"]:
+    """Places of the largest values, or of all; the first ones of equal values."""
+    if count == 1:
+        return jnp.argmax(values)[None]
+    return jax.lax.top_k(values, min(count, values.shape[0]))[1]
 
 
 def _told_qoe(state: EnvState, env_params: EnvParams) -> Float[Array, ""]:

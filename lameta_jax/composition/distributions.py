@@ -41,8 +41,11 @@ class MaskedCategorical:
     def log_prob(self, action: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
         return jnp.asarray(self._categorical.log_prob(action))
 
+    def log_probabilities(self) -> Float[Array, "*batch actions"]:
+        return jax.nn.log_softmax(self.logits, axis=-1)
+
     def probabilities(self) -> Float[Array, "*batch actions"]:
-        return jax.nn.softmax(jax.nn.log_softmax(self.logits, axis=-1), axis=-1)
+        return jnp.exp(self.log_probabilities())
 
     def entropy(self) -> Float[Array, "*batch"]:
         """Entropy in nats; masked actions contribute nothing."""
