@@ -115,11 +115,12 @@ def of_types(env_params: EnvParams) -> OfTypes:
     table = jax.tree.map(np.asarray, env_params.table)
     fits = table.valid & (agent_type[table.neighbours] == needed[1:, None, None])
     few = max(1, int(fits.sum(axis=2).max(initial=0)))
-    order = np.argsort(~fits, axis=2, kind="stable")[..., :few]  # those that fit first
-    fits = np.take_along_axis(fits, order, axis=2)
-    taken = lambda rows: np.where(fits, np.take_along_axis(rows[None], order, axis=2), -1)
+    place, agent, column = np.nonzero(fits)
+    to = place, agent, fits.cumsum(axis=2)[fits] - 1
+    followers, links = np.full((2, *fits.shape[:2], few), -1, np.int32)
+    followers[to], links[to] = table.neighbours[agent, column], table.link[agent, column]
     first = np.flatnonzero(agent_type == needed[0])
-    return OfTypes(first if len(first) else np.array([-1]), taken(table.neighbours), taken(table.link))
+    return OfTypes(first if len(first) else np.array([-1]), followers, links)
 
 
 class _Beam(NamedTuple):

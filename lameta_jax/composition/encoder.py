@@ -22,6 +22,9 @@ from lameta_jax.types import CAPABILITY, LATENCY, OUTAGE
 MAX_HOPS = 8
 """Longest request that a policy can serve; places in the request are one-hot over this many."""
 
+MAX_MIXED = 512
+"""Agents up to which neighbours are mixed by a product of matrices; above, going edge by edge is as fast."""
+
 NUM_NODE_FEATURES = 8 + MAX_HOPS
 
 
@@ -102,7 +105,8 @@ def node_features(params: EnvParams) -> Float[Array, "agents features"]:
 def look(params: EnvParams) -> Scene:
     """What a slot looks like, without lookahead."""
     pairs = params.link_of_pairs
-    return Scene(node_features(params), params.network, None if pairs is None else mixing_matrix(pairs))
+    small = pairs is not None and params.num_agents <= MAX_MIXED
+    return Scene(node_features(params), params.network, mixing_matrix(pairs) if small else None)
 
 
 def mixing_matrix(link_of_pairs: Int[Array, "agents agents"]) -> Float[Array, "agents agents"]:
