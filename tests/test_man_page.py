@@ -18,7 +18,7 @@ def test_the_page_is_that_of_the_results(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["table1", "man_fig2", "man_fig3", "man_fig4", "theorem1", "theorem2", "joining"]
+    "name", ["table1", "table1_long", "man_fig2", "man_fig3", "man_fig4", "theorem1", "theorem2", "joining"]
 )
 def test_seeds(name):
     assert results(name)["made_by"]["seeds"] == list(range(5))

@@ -75,6 +75,16 @@ def test_the_generalist():
     assert found["lameta-1k"]["generalist"]["share_of_beam_search"]["low"] >= 0.93
 
 
+def test_proposing_chains_reaches_exact_search_told_the_same():
+    found = results("proposals")
+    for name in APPLICATIONS:
+        told = found["applications"][name]["IoKD, large"]
+        for width in ("8", "16"):
+            assert told["less_plug_in"][width]["high"] >= 0 and told["less_plug_in"][width]["low"] > -0.001
+        assert found["applications"][name]["own preference"]["share"]["16"]["low"] > 0.999
+    assert found["lameta-1k"]["16"] > 0.995
+
+
 def test_training_is_short():
     found = results("srl_time")
     assert found["target"] == 0.95 and found["seconds_to_target"]["high"] < 60
@@ -89,6 +99,7 @@ def test_training_is_short():
         ("fig11", 10),
         ("srl_ablations", 10),
         ("changing_network", 10),
+        ("proposals", 10),
         ("generalist", 5),
     ],
 )

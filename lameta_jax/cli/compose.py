@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import jax
 import tyro
 
-from lameta_jax.cli.common import read_network, refusing, say, shown_chain, write_json, write_table
+from lameta_jax.cli.common import BadInputError, read_network, refusing, say, shown_chain, write_json, write_table
 from lameta_jax.cli.evaluate import evaluate_chain, evaluation_rows
 from lameta_jax.cli.explain import explain, explanation_rows
 from lameta_jax.cli.intent import AUTO, intent_rows, open_reader, read_prompt
@@ -36,6 +36,7 @@ class ComposeConfig:
     """an E-LAM of your own, made by lameta distill; a shipped one if not given"""
     model: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None
     """where the model of --elam-file lies now, if it was distilled by --model and the folder has moved"""
+    proposals: int = 1  # chains that the policy proposes; the best of them for what the user wants is taken
     explain: tyro.conf.FlagCreatePairsOff[bool] = False
     """also show why each agent was chosen: its factors, and what the chain would be worth with another"""
     json: tyro.conf.FlagCreatePairsOff[bool] = False  # print one JSON object
@@ -43,6 +44,8 @@ class ComposeConfig:
 
 def compose(config: ComposeConfig) -> None:
     """Print the chain that the policy composes for a prompt, and how far from the best one it is."""
+    if config.proposals < 1:
+        raise BadInputError(f"--proposals: {config.proposals} must be at least 1")
     reader = open_reader(config.elam, config.application, config.elam_file, config.model)
     prompt = read_prompt(config.prompt)
     with jax.enable_x64(True):  # the network and the policy first: they are quick to refuse
@@ -50,7 +53,7 @@ def compose(config: ComposeConfig) -> None:
         policy = _read_policy(config.policy)
     [intent] = reader.read([prompt], [config.application])
     with jax.enable_x64(True):
-        result = compose_for(scenario, policy, intent["preference"], config.explain)
+        result = compose_for(scenario, policy, intent["preference"], config.explain, config.proposals)
     if not result["feasible"]:
         say(f"{config.network}: the policy found no chain that meets (18b)-(18d)")
     if config.json:
@@ -63,14 +66,18 @@ def compose(config: ComposeConfig) -> None:
 
 
 def compose_for(
-    scenario: Scenario, policy: TrainedPolicy, preference: Sequence[float], explained: bool = False
+    scenario: Scenario,
+    policy: TrainedPolicy,
+    preference: Sequence[float],
+    explained: bool = False,
+    proposals: int = 1,
 ) -> dict[str, Any]:
     """The policy's chain for a preference as `evaluate_chain` gives it, with the optimum and the gap to it.
 
     The gap is 1 - QoE / optimum; None where the optimum is not positive, not exact, or where there is none.
     """
     with refusing(PolicyError):
-        composed = compose_chain(policy, scenario, preference)
+        composed = compose_chain(policy, scenario, preference, proposals)
     result = evaluate_chain(scenario, composed.chain, preference)
     if explained:
         result["explanation"] = explain(scenario, composed, preference)

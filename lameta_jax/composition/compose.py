@@ -44,8 +44,8 @@ class Composed(NamedTuple):
     probability: Float[np.ndarray, "hops agents"]  # 0 where an agent could not be picked
 
 
-def compose_chain(policy: TrainedPolicy, scenario: Scenario, preference: Any) -> Composed:
-    """The chain that a policy composes for one user, always taking its most probable action.
+def compose_chain(policy: TrainedPolicy, scenario: Scenario, preference: Any, width: int = 1) -> Composed:
+    """The chain that a policy composes for one user: its greedy one, or the best of `width` that it proposes.
 
     Every E-LAM is taken to read the intent as `preference`. The E-LAMs are those that the policy was trained
     with: it tells them apart by number, and their fees play no part in its choices, so the scenario may have
@@ -65,7 +65,7 @@ def compose_chain(policy: TrainedPolicy, scenario: Scenario, preference: Any) ->
     )
     env_params = make_env_params(own, EnvConfig(mask_types=True, initial_elam=policy.initial_elam))
     users = make_users(np.asarray(preference, dtype=float)[None, :], num_elams=num_elams)
-    chains, probability = composer(policy.config, explained=True)(
+    chains, probability = composer(policy.config, explained=True, width=width)(
         policy.params, env_params, of_types(env_params), users
     )
     return Composed(

@@ -52,6 +52,13 @@ def test_the_chain_its_qoe_and_the_gap_to_the_optimum(composed):
     assert result["gap"] == pytest.approx(1 - qoe[tuple(result["chain"])] / qoe[best], abs=1e-9)
 
 
+def test_of_all_chains_proposed_the_best_one_is_the_optimum(composed):
+    result = composed(six_agents(), "--proposals", "8", "--explain", "--json").json  # there are eight
+    assert result["chain"] == result["optimum"]["chain"] and result["gap"] == pytest.approx(0, abs=1e-9)
+    chosen = [place["agent"] for place in result["explanation"]]
+    assert chosen == result["chain"] and all(0 < one["probability"] <= 1 for one in result["explanation"])
+
+
 def test_the_output_for_people(composed):
     run = composed(six_agents())
     assert run.code == 0 and run.err == ""
@@ -108,6 +115,7 @@ def test_with_too_many_chains_the_optimum_is_only_bounded(composed, monkeypatch)
         (["--network", "lameta-81", "--policy", "missing.safetensors"], "missing.safetensors"),
         (["--network", "lameta-81", "--policy", __file__], "safetensors"),
         (["--network", "lameta-81", "--application", "games"], "games"),
+        (["--network", "lameta-81", "--proposals", "0"], "--proposals"),
         ([], "--network"),
     ],
 )
