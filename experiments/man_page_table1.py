@@ -33,14 +33,14 @@ def reached(found: dict, label: str) -> list[str]:
 
 WHY = (
     "- **Why MAN is not ahead here.** It spends half of its gradients on steps of adaptation, so with as many "
-    "gradients it makes half as many updates as FedAvg, each from one half of the data; and FedAvg, fine-tuned before "
-    "use, adapts just as well. That some steps of averaged SGD make a good start to adapt from has been noticed before "
-    "(Jiang et al., Improving federated learning personalization via model agnostic meta learning, 2019). The paper "
-    "compares with FedAvg that is not fine-tuned, and its FedAvg on MNIST is weaker than a tuned one. Tried: an update "
-    "per step and one per round, first and second order, twice the gradients (digits), more rounds (MNIST), three rates "
-    "each. Not tried for want of a GPU: the paper's number of rounds, `lameta reproduce table1 --preset paper` in one command. For "
-    "Widar3.0 the paper does not say what an environment is; here it is a user in a room, with 600 samples to learn "
-    "from."
+    "gradients it makes half as many updates as FedAvg, each from one half of the data; and FedAvg, fine-tuned "
+    "before use, adapts just as well. That some steps of averaged SGD make a good start to adapt from has been "
+    "noticed before (Jiang et al., Improving federated learning personalization via model agnostic meta learning, "
+    "2019). The paper compares with FedAvg that is not fine-tuned, and its FedAvg on MNIST is weaker than a tuned "
+    "one. Tried: an update per step and one per round, first and second order, twice the gradients (digits), more "
+    "rounds (MNIST), three rates each. Not tried for want of a GPU: the paper's number of rounds, `lameta "
+    "reproduce table1 --preset paper` in one command. For Widar3.0 the paper does not say what an environment is; "
+    "here it is a user in a room, with 600 samples to learn from."
 )
 
 
@@ -148,8 +148,8 @@ def comparison_words(data: str, found: dict) -> str:
         verdicts = ", ".join(f"{name.split()[0]} {verdict(one)}" for name, one in means.items())
         comparisons.append(f"{label} ({verdicts})")
     return (
-        f"- **{TITLES[data]}, against the others**, all with {found['rounds']} rounds and as many gradients: MAN's mean accuracy "
-        f"over agents, compared with {'; '.join(comparisons)}."
+        f"- **{TITLES[data]}, against the others**, all with {found['rounds']} rounds and as many gradients: MAN's "
+        f"mean accuracy over agents, compared with {'; '.join(comparisons)}."
     )
 
 

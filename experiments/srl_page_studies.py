@@ -168,10 +168,10 @@ def time() -> str:
             f"of compiling. One update takes {1e3 * results['seconds_per_update']:.0f} ms. Its parts, each timed "
             f"alone: {parts}.",
             *tables,
-            "Once compiled, methods in turn; SRL by the shipped generalist, beam search of width 64. Only SRL picks the "
-            "E-LAM that reads for it: each call costs 0.01 (small) or 0.05 (large) of QoE, in the last column of Fig. 8's "
-            f"tables. The language model that composes zero-shot reads {characters['read']:.0f} characters and writes "
-            f"{characters['written']:.0f} per user.",
+            "Once compiled, methods in turn; SRL by the shipped generalist, beam search of width 64. Only SRL picks "
+            "the E-LAM that reads for it: each call costs 0.01 (small) or 0.05 (large) of QoE, in the last column of "
+            "the tables of Fig. 8. The language model that composes zero-shot reads "
+            f"{characters['read']:.0f} characters and writes {characters['written']:.0f} per user.",
             made_by(results),
         ]
     )

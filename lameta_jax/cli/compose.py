@@ -8,7 +8,15 @@ from typing import Annotated, Any, Literal
 import jax
 import tyro
 
-from lameta_jax.cli.common import BadInputError, read_network, refusing, say, shown_chain, write_json, write_table
+from lameta_jax.cli.common import (
+    BadInputError,
+    read_network,
+    refusing,
+    say,
+    shown_chain,
+    write_json,
+    write_table,
+)
 from lameta_jax.cli.evaluate import evaluate_chain, evaluation_rows
 from lameta_jax.cli.explain import explain, explanation_rows
 from lameta_jax.cli.intent import AUTO, intent_rows, open_reader, read_prompt

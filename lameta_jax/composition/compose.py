@@ -128,9 +128,7 @@ class _Beam(NamedTuple):
 
     states: EnvState  # leading axis: chains
     log_probability: Float[Array, " chains"]
-    likely: (
-        Float[Array, "chains hops agents"] | None
-    )  # of every agent at every place so far, where it is asked for
+    likely: Any  # Float[Array, "chains hops agents"] of every agent at every place so far, if asked for; else None
 
 
 @lru_cache(maxsize=8)
@@ -177,9 +175,8 @@ def composer(
                 jax.tree.map(lambda leaf: leaf[parent], beam.states),
                 jax.tree.map(lambda leaf: leaf[parent, own], actions),
             )
-            if explained:
-                likely = beam.likely[parent].at[:, place].set(likely[parent])
-            return _Beam(states, ranked[best], likely)
+            note = lambda so_far, now: so_far[parent].at[:, place].set(now[parent])
+            return _Beam(states, ranked[best], jax.tree.map(note, beam.likely, likely))
 
         def follow(beam, now):
             place, followers, links = now

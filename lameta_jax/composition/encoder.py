@@ -42,7 +42,7 @@ class View(NamedTuple):
 
     nodes: Float[Array, "agents width"]
     graph: Float[Array, " width"]
-    keys: Float[Array, "candidates width"] | None  # what a pointer compares
+    keys: Any  # what a pointer compares, Float[Array, "candidates width"]; else None
     remaining: (
         Remaining | None
     )  # where the policy has lookahead; of the candidates, without the axis of places
@@ -105,8 +105,8 @@ def node_features(params: EnvParams) -> Float[Array, "agents features"]:
 def look(params: EnvParams) -> Scene:
     """What a slot looks like, without lookahead."""
     pairs = params.link_of_pairs
-    small = pairs is not None and params.num_agents <= MAX_MIXED
-    return Scene(node_features(params), params.network, mixing_matrix(pairs) if small else None)
+    mixing = None if pairs is None or params.num_agents > MAX_MIXED else mixing_matrix(pairs)
+    return Scene(node_features(params), params.network, mixing)
 
 
 def mixing_matrix(link_of_pairs: Int[Array, "agents agents"]) -> Float[Array, "agents agents"]:

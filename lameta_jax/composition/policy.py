@@ -6,7 +6,7 @@ The actor as the paper prints it, with one output per agent, is in `mlp_policy.p
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -228,7 +228,7 @@ def linear_layer(rngs: nnx.Rngs) -> Callable[[int, int], nnx.Linear]:
     return partial(nnx.Linear, param_dtype=jnp.result_type(float), kernel_init=zeros, rngs=rngs)
 
 
-def _side_by_side(layers: Sequence[nnx.Linear], inputs: Float[Array, " inputs"]) -> list[Float[Array, " _"]]:
+def _side_by_side(layers: Sequence[Any], inputs: Float[Array, " inputs"]) -> list[Float[Array, " _"]]:
     """Linear layers of the same inputs as one product of matrices."""
     kernels = [layer.kernel[...] for layer in layers]
     outputs = inputs @ jnp.concatenate(kernels, axis=1)
