@@ -30,9 +30,8 @@ from lameta_jax.functional import Params
 from lameta_jax.network.network import Scenario
 from lameta_jax.types import floats
 
-CHAINS_AT_ONCE = (
-    4096  # chains composed together by `compose_chains`, so that memory does not grow with the users
-)
+CHAINS_AT_ONCE = 1024
+"""Chains that `compose_chains` extends together; of more, less stays in caches, and memory would grow with the users."""
 
 
 class Composed(NamedTuple):
@@ -81,7 +80,7 @@ def compose_chains(
     width: int = 1,
     fitting: "OfTypes | None" = None,
 ) -> Int[Array, "users hops"]:
-    """The chains that a policy composes for users, always taking its most probable action: those of `evaluate`.
+    """The chain that a policy composes for each user: its greedy one, that of `evaluate`, or the best that it proposes.
 
     The network is encoded once. Only agents that fit are looked at: those of the first type, then neighbours of the
     predecessor of the type that comes next.
