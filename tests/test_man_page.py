@@ -41,6 +41,15 @@ def test_man_is_above_local_training_and_not_above_fine_tuned_fedavg(data):
             assert found["FedAvg, fine-tuned"][group]["high"] < 0
 
 
+def test_with_more_rounds_man_reaches_the_papers_accuracies_but_not_fedavg():
+    found = results("table1_long")["data"]["mnist"]
+    for group, paper in found["paper_percent"]["MAN"].items():
+        for part, percent in zip(("worst", "best"), paper, strict=True):
+            assert 100 * found["rows"]["MAN"][f"{group} ({part})"]["mean"] >= percent
+    assert found["man_minus"]["local training"]["seen (mean)"]["low"] > 0
+    assert found["man_minus"]["joint training (FedAvg)"]["seen (mean)"]["high"] < 0
+
+
 def test_one_update_per_round_at_the_printed_rates_learns_little():
     found = results("table1")["data"]["digits"]
     assert found["printed_long"]["rounds"] == 1000

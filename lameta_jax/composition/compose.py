@@ -31,7 +31,7 @@ from lameta_jax.network.network import Scenario
 from lameta_jax.types import floats
 
 CHAINS_AT_ONCE = 1024
-"""Chains that `compose_chains` extends together; of more, less stays in caches, and memory would grow with the users."""
+"""Chains that `compose_chains` extends together; of more, less stays in caches, and memory grows with the users."""
 
 
 class Composed(NamedTuple):
