@@ -137,7 +137,7 @@ def test_intent_reads_by_it_and_what_was_measured_is_what_it_says(
 def test_a_prompt_is_read_from_arguments_and_standard_input_and_composed_for(
     lameta, there, stdin, monkeypatch
 ):
-    def compose_for(scenario, policy, preference, explained):
+    def compose_for(scenario, policy, preference, *options):
         return {"feasible": True, "composed for": preference}
 
     monkeypatch.setattr(compose, "compose_for", compose_for)

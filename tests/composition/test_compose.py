@@ -39,7 +39,7 @@ def test_the_chain_is_that_of_the_evaluation_and_serves_the_request(policy):
         assert succeeded
 
 
-@pytest.mark.parametrize("pairs", [True, False])
+@pytest.mark.parametrize("pairs", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_chains_of_many_users_are_those_of_the_evaluation(policy, pairs, monkeypatch):
     """Also in blocks of users with a rest, and in a network that is too large for tables of pairs."""
     monkeypatch.setattr(compose, "CHAINS_AT_ONCE", 16)
