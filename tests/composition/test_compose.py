@@ -60,6 +60,7 @@ def test_chains_of_many_users_are_those_of_the_evaluation(policy, pairs, monkeyp
     compose.composer.cache_clear()
 
 
+@pytest.mark.slow
 def test_of_proposed_chains_the_best_one_is_taken(policy):
     scenario = draw_scenario(ScenarioConfig(num_agents=30, mean_degree=10.0), seed=4)
     env_params = make_env_params(scenario, EnvConfig(mask_types=True))
