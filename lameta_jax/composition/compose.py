@@ -15,7 +15,7 @@ from lameta_jax.composition.encoder import MAX_HOPS
 from lameta_jax.composition.env import (
     EnvConfig,
     EnvParams,
-    final_factors,
+    chain_value,
     make_env_params,
     observe,
     reset,
@@ -24,7 +24,6 @@ from lameta_jax.composition.env import (
 from lameta_jax.composition.links import Candidates, predecessor
 from lameta_jax.composition.policy import PolicyConfig, make_policy
 from lameta_jax.composition.policy_files import PolicyError, TrainedPolicy
-from lameta_jax.composition.reward import episode_bonus
 from lameta_jax.composition.types import Action, EnvState, User, make_users
 from lameta_jax.functional import Params
 from lameta_jax.network.network import Scenario
@@ -168,7 +167,7 @@ def composer(
             )
             # While there are fewer chains than `width`, impossible ones fill up.
             ranked = jnp.pad(joint.reshape(-1), (0, max(width - joint.size, 0)), constant_values=-jnp.inf)
-            best = _largest(ranked, width) if ranked.size > 1 else jnp.zeros(1, dtype=int)
+            best = _largest(ranked, width)
             parent, own = jnp.minimum(best // joint.shape[1], joint.shape[0] - 1), best % joint.shape[1]
             states = jax.vmap(lambda state, action: step(key, state, action, env_params)[1])(
                 jax.tree.map(lambda leaf: leaf[parent], beam.states),
@@ -193,7 +192,8 @@ def composer(
             beam, _ = jax.lax.scan(follow, beam, later, unroll=users.index.shape[0] > 1)
             best = 0
             if width > 1:
-                best = jnp.argmax(jax.vmap(lambda state: _told_qoe(state, env_params))(beam.states))
+                told = lambda state: chain_value(state, state.user.translated[state.elam], env_params)
+                best = jnp.argmax(jax.vmap(told)(beam.states))
             return jax.tree.map(lambda leaf: leaf[best], (beam.states.chain, beam.likely))
 
         if users.index.shape[0] > 1:
@@ -210,19 +210,6 @@ def _largest(values: Float[Array, " values"], count: int) -> Int[Array, " count"
     if count == 1:
         return jnp.argmax(values)[None]
     return jax.lax.top_k(values, min(count, values.shape[0]))[1]
-
-
-def _told_qoe(state: EnvState, env_params: EnvParams) -> Float[Array, ""]:
-    """QoE of a finished chain for what the E-LAM in force says that the user wants."""
-    complete = state.succeeded & (state.step == env_params.num_hops)
-    return episode_bonus(
-        final_factors(state, env_params),
-        state.user.translated[state.elam],
-        env_params.request,
-        complete,
-        qoe_form=env_params.qoe_form,
-        failure_qoe=env_params.failure_qoe,
-    )
 
 
 def _of_all(decided: Decided, among: Candidates, num_agents: int) -> Float[Array, " agents"]:

@@ -207,21 +207,22 @@ def _link_benefit(state: EnvState, link: Int[Array, "*batch"], params: EnvParams
 
 def _bonus(state: EnvState, params: EnvParams) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """The bonus (35) as the reward counts it, and the QoE as the user feels it; for a finished chain."""
-    factors = final_factors(state, params)
-    complete = state.succeeded & (state.step == params.num_hops)
+    qoe = chain_value(state, state.user.preference, params)
+    if params.reward_preference == "translated":
+        return chain_value(state, _translated(state), params), qoe
+    return qoe, qoe
 
-    def value(preference):
-        return episode_bonus(
-            factors,
-            preference,
-            params.request,
-            complete,
-            qoe_form=params.qoe_form,
-            failure_qoe=params.failure_qoe,
-        )
 
-    qoe = value(state.user.preference)
-    return (value(_translated(state)) if params.reward_preference == "translated" else qoe), qoe
+def chain_value(state: EnvState, preference: Float[Array, " 4"], params: EnvParams) -> Float[Array, ""]:
+    """QoE of a finished chain for a preference; `failure_qoe` where it fails or is not complete."""
+    return episode_bonus(
+        final_factors(state, params),
+        preference,
+        params.request,
+        state.succeeded & (state.step == params.num_hops),
+        qoe_form=params.qoe_form,
+        failure_qoe=params.failure_qoe,
+    )
 
 
 def _sum_so_far(state: EnvState, values: Float[Array, " agents"]) -> Float[Array, ""]:
