@@ -143,7 +143,8 @@ def composer(
 
     @jax.jit
     def compose(params: Params, env_params: EnvParams, fitting: OfTypes, users: User):
-        encoding = policy.encode(params, policy.look(env_params))
+        decisions = users.index.shape[0] * width * env_params.num_hops
+        encoding = policy.encode(params, policy.look(env_params), decisions)
 
         def options(state, place, among):
             """What the policy holds most likely to come next."""

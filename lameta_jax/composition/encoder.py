@@ -37,6 +37,16 @@ class Scene(NamedTuple):
     remaining: Remaining | None = None  # where the policy has lookahead
 
 
+class Table(NamedTuple):
+    """What linear layers make of every agent, where looking it up is less work than working it out at every decision.
+
+    That is where a slot sees more decisions than it has agents.
+    """
+
+    actor: Float[Array, "agents hidden"]  # what a predecessor adds to the first layer of the actor
+    critic: Float[Array, "agents hidden"]  # and to that of the critic
+
+
 class View(NamedTuple):
     """A slot as the policy sees it at one place of the request, with all agents to choose from or some."""
 
@@ -46,6 +56,7 @@ class View(NamedTuple):
     remaining: (
         Remaining | None
     )  # where the policy has lookahead; of the candidates, without the axis of places
+    table: Table | None  # of all agents
 
 
 class Encoding(NamedTuple):
@@ -55,6 +66,7 @@ class Encoding(NamedTuple):
     graph: Float[Array, " width"]
     keys: Float[Array, "agents width"] | None = None  # where the policy is a pointer
     remaining: Remaining | None = None  # where the policy has lookahead
+    table: Table | None = None  # where it pays
 
     def at(self, place: int | Int[Array, ""], among: Int[Array, " candidates"] | None = None) -> View:
         """What matters at a place of the request.
@@ -70,7 +82,8 @@ class Encoding(NamedTuple):
             remaining = jax.tree.map(
                 lambda leaf: leaf[place] if among is None else leaf[place, among], remaining
             )
-        return View(self.nodes, self.graph, None if self.keys is None else of(self.keys), remaining)
+        keys = None if self.keys is None else of(self.keys)
+        return View(self.nodes, self.graph, keys, remaining, self.table)
 
 
 def node_features(params: EnvParams) -> Float[Array, "agents features"]:

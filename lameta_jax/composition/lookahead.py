@@ -101,7 +101,9 @@ def worth_of_agents(
     """
     capable = observation.log_capability + remaining.capability_margin >= 0
     fast = remaining.latency_margin - observation.latency >= 0
-    return jnp.where(capable & fast, remaining.value @ anchor_weights, HOPELESS * jnp.sum(anchor_weights))
+    # In this order, many users of the same agents are one product of matrices, without a transpose.
+    worth = jnp.tensordot(anchor_weights, remaining.value, (0, 1))
+    return jnp.where(capable & fast, worth, HOPELESS * jnp.sum(anchor_weights))
 
 
 def _iterate(

@@ -4,7 +4,6 @@ The actor as the paper prints it, with one output per agent, is in `mlp_policy.p
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -14,81 +13,13 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
+from lameta_jax.composition.actor_critic import ActorCritic, PolicyConfig, linear_layer
 from lameta_jax.composition.decisions import Decided, Decision, ElamLogits, best_action, sample_action
-from lameta_jax.composition.encoder import MAX_HOPS, Encoding, GraphEncoder, Scene, View, look
+from lameta_jax.composition.encoder import Encoding, Scene, View, look
 from lameta_jax.composition.env import EnvParams
 from lameta_jax.composition.lookahead import anchor_preferences, best_remaining, worth_of_agents
 from lameta_jax.composition.types import Action, Actor, Observation
 from lameta_jax.functional import Params, functionalize
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolicyConfig:
-    """Sizes of the networks."""
-
-    width: int = 64  # of node embeddings and of the pointer
-    num_layers: int = 2  # graph convolutions
-    context_width: int = 128  # hidden layers of actor and critic
-    intent_width: int = 32  # of phi(s)
-    elam_width: int = 8  # of psi(kappa)
-    num_elams: int = 2  # E-LAMs to choose from
-    lookahead: int = 2  # of the pointer: resolution of the anchors of `lookahead.best_remaining`; 0: none
-
-
-class ActorCritic(nnx.Module):
-    """What every policy shares: the encoder of the slot, the context of a decision and the critic (39).
-
-    z = [h_graph | phi(s) | psi(kappa)] as printed knows neither the step nor the predecessor, so the context also
-    holds the step, the hops left and the embedding of the predecessor (named deviation).
-    """
-
-    def __init__(self, config: PolicyConfig, *, rngs: nnx.Rngs):
-        linear = linear_layer(rngs)
-        self.config = config
-        width, hidden, num_elams = config.width, config.context_width, config.num_elams
-        self.encoder = GraphEncoder(width, config.num_layers, rngs=rngs)
-        self.intent = linear(4, config.intent_width)
-        self.elam = linear(num_elams, config.elam_width)
-        context = 2 * width + config.intent_width + config.elam_width + 2 * MAX_HOPS
-        self.actor = nnx.List([linear(context, hidden), linear(hidden, hidden)])
-        self.critic = nnx.List([linear(context, hidden), linear(hidden, hidden)])
-        self.value = linear(hidden, 1)
-
-    def encode(self, scene: Scene) -> Encoding:
-        return self.encoder(scene)
-
-    def decode(self, view: View, observation: Observation) -> Decision:
-        context = self._context(view, observation)
-        hidden, judged = (_layers(layers, view.graph, context) for layers in (self.actor, self.critic))
-        node_logits, elam_part = self.logits(hidden, view, observation)
-        return Decision(node_logits, elam_part, self.value(judged)[0])
-
-    def logits(
-        self, hidden: Float[Array, " hidden"], view: View, observation: Observation
-    ) -> tuple[Float[Array, " agents"], Float[Array, "_ _"]]:
-        """Scores of every agent, and what `elam_logits` needs."""
-        raise NotImplementedError
-
-    @staticmethod
-    def elam_logits(
-        view: View, decision: Decision, node: Int[Array, "*batch"]
-    ) -> Float[Array, "*batch elams"]:
-        """Scores of every E-LAM given an agent."""
-        raise NotImplementedError
-
-    def _context(self, view: View, observation: Observation) -> Float[Array, " context"]:
-        """Of z, all but h_graph."""
-        kind = view.graph.dtype
-        predecessor = view.nodes[jnp.maximum(observation.predecessor, 0)]
-        return jnp.concatenate(
-            [
-                jax.nn.relu(self.intent(observation.preference)),
-                jax.nn.relu(self.elam(jax.nn.one_hot(observation.elam, self.config.num_elams, dtype=kind))),
-                jax.nn.one_hot(observation.step, MAX_HOPS, dtype=kind),
-                jax.nn.one_hot(observation.hops_left - 1, MAX_HOPS, dtype=kind),
-                jnp.where(observation.predecessor >= 0, predecessor, 0.0),
-            ]
-        )
 
 
 class PointerPolicy(ActorCritic):
@@ -103,6 +34,7 @@ class PointerPolicy(ActorCritic):
         super().__init__(config, rngs=rngs)
         linear = linear_layer(rngs)
         width, hidden = config.width, config.context_width
+        self.scale = width**-0.5
         self.query = linear(hidden, width)
         self.key = linear(width, width)
         self.link_weights = linear(hidden, 3)
@@ -110,21 +42,21 @@ class PointerPolicy(ActorCritic):
         if config.lookahead:
             self.anchor_weights = linear(hidden, len(anchor_preferences(config.lookahead)))
 
-    def encode(self, scene: Scene) -> Encoding:
-        encoding = super().encode(scene)
+    def encode(self, scene: Scene, decisions: int) -> Encoding:
+        encoding = super().encode(scene, decisions)
         return encoding._replace(keys=self.key(encoding.nodes))
 
     def logits(
         self, hidden: Float[Array, " hidden"], view: View, observation: Observation
     ) -> tuple[Float[Array, " agents"], Float[Array, "width elams"]]:
-        scale, heads = self.config.width**-0.5, [self.query, self.elam_query, self.link_weights]
+        heads = [self.query, self.elam_query, self.link_weights]
         if view.remaining is not None:
             heads.append(self.anchor_weights)
         query, elam_query, (fit_weight, link_weight, benefit_weight), *anchor_weights = _side_by_side(
             heads, hidden
         )
         node_logits = (
-            view.keys @ (scale * query)
+            jnp.tensordot(self.scale * query, view.keys, (0, 1))
             + fit_weight * observation.fits
             + link_weight * observation.linked
             + benefit_weight * observation.link_benefit
@@ -132,7 +64,7 @@ class PointerPolicy(ActorCritic):
         if view.remaining is not None:
             weights = jax.nn.softplus(anchor_weights[0])
             node_logits = node_logits + worth_of_agents(view.remaining, observation, weights)
-        return node_logits, scale * elam_query.reshape(self.config.width, self.config.num_elams)
+        return node_logits, self.scale * elam_query.reshape(self.config.width, self.config.num_elams)
 
     @staticmethod
     def elam_logits(
@@ -147,7 +79,7 @@ class Policy(NamedTuple):
 
     init: Callable[[Key[Array, ""]], Params]
     look: Callable[[EnvParams], Scene]  # once per slot
-    encode: Callable[[Params, Scene], Encoding]  # once per slot and update of the parameters
+    encode: Callable[..., Encoding]  # (params, scene, decisions=1 to be made), once per slot and update
     decode: Callable[[Params, View, Observation], Decision]  # once per user and step
     elam_logits: ElamLogits
     act_greedy: Callable[..., Action]  # (params, key, observation, state, env_params), see `policy_actor`
@@ -183,8 +115,8 @@ def policy_functions(
             return scene
         return scene._replace(remaining=best_remaining(env_params, anchor_preferences(config.lookahead)))
 
-    def encode(params, scene):
-        return apply(params, scene, method="encode")
+    def encode(params, scene, decisions=1):
+        return apply(params, scene, decisions, method="encode")
 
     def decode(params, view, observation):
         return apply(params, view, observation, method="decode")
@@ -222,12 +154,6 @@ def policy_actor(policy: Policy, policy_params: Params, *, greedy: bool = True) 
     return Actor(policy.act_greedy if greedy else policy.act_sampled, policy_params)
 
 
-def linear_layer(rngs: nnx.Rngs) -> Callable[[int, int], nnx.Linear]:
-    """`linear(inputs, outputs)` in the precision in force; its weights come from `Policy.init`."""
-    zeros = nnx.initializers.zeros
-    return partial(nnx.Linear, param_dtype=jnp.result_type(float), kernel_init=zeros, rngs=rngs)
-
-
 def _side_by_side(layers: Sequence[Any], inputs: Float[Array, " inputs"]) -> list[Float[Array, " _"]]:
     """Linear layers of the same inputs as one product of matrices."""
     kernels = [layer.kernel[...] for layer in layers]
@@ -235,15 +161,3 @@ def _side_by_side(layers: Sequence[Any], inputs: Float[Array, " inputs"]) -> lis
     outputs = outputs + jnp.concatenate([layer.bias[...] for layer in layers])
     ends = np.cumsum([kernel.shape[1] for kernel in kernels])
     return jnp.split(outputs, ends[:-1].tolist())
-
-
-def _layers(
-    layers: nnx.List, graph: Float[Array, " width"], context: Float[Array, " context"]
-) -> Float[Array, " outputs"]:
-    """Hidden layers over [graph | context]; what the graph adds to the first is computed once for all users."""
-    first, *others = layers
-    kernel, width = first.kernel[...], graph.shape[0]
-    hidden = jax.nn.relu(graph @ kernel[:width] + first.bias[...] + context @ kernel[width:])
-    for layer in others:
-        hidden = jax.nn.relu(layer(hidden))
-    return hidden

@@ -101,8 +101,9 @@ def composition_task(
             raise ValueError(f"{episodes} episodes of a minibatch must be a multiple of {mesh.size} devices")
 
         def replay_slot(scene, observation, action):
+            encoding = policy.encode(params, scene, observation.step.size)
             places = jnp.arange(observation.step.shape[0])
-            return jax.vmap(partial(replay_place, policy.encode(params, scene)))(places, observation, action)
+            return jax.vmap(partial(replay_place, encoding))(places, observation, action)
 
         def replay_place(encoding, place, observation, action):
             decided = decide(policy, params, encoding.at(place), observation)
@@ -122,7 +123,7 @@ def collect_episodes(
     Returns:
       Transitions and what happened in each, axes [steps, users, ...]; the last states, axes [users, ...].
     """
-    encoding = policy.encode(params, policy.look(slot))
+    encoding = policy.encode(params, policy.look(slot), users.index.shape[0] * slot.num_hops)
     step_all = jax.vmap(lambda state, action: step(key, state, action, slot))
 
     def all_users(carry, now):

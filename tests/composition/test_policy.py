@@ -34,6 +34,30 @@ def decided_for(mapping, first=None):
     return decide(POLICY, WEIGHTS, encoding.at(0 if first is None else 1), observations)
 
 
+def test_a_table_of_predecessors_changes_no_decision_and_no_gradient():
+    params = make_env_params(parse_scenario(six_agents(), "test"))
+    starting, states = jax.jit(jax.vmap(lambda user: reset(KEY, params, user)))(USERS)
+    action = Action(jnp.array(0), jnp.array(0))
+    going_on = jax.jit(jax.vmap(lambda state: step(KEY, state, action, params)[0]))(states)
+
+    def said(weights, decisions):
+        encoding = POLICY.encode(weights, POLICY.look(params), decisions)
+        assert (encoding.table is None) == (decisions <= 6)
+        decided = [
+            decide(POLICY, weights, encoding.at(place), seen)
+            for place, seen in enumerate((starting, going_on))
+        ]
+        judged = [evaluate_action(one, Action(jnp.full(5, 2), jnp.zeros(5, int))) for one in decided]
+        numbers = jnp.array([[*one, two.decision.value] for one, two in zip(judged, decided, strict=True)])
+        return jnp.sum(jnp.sin(numbers)), numbers
+
+    both = jax.jit(jax.grad(said, has_aux=True), static_argnums=1)
+    (gradient, numbers), (plain_gradient, plain) = both(WEIGHTS, 7), both(WEIGHTS, 6)
+    assert numbers == pytest.approx(np.asarray(plain), abs=1e-6)
+    for table, without in zip(*map(jax.tree.leaves, (gradient, plain_gradient)), strict=True):
+        assert table == pytest.approx(np.asarray(without), abs=1e-5)
+
+
 def elam_logits(decided):
     """Of kappa, for every user and agent."""
     users, agents = decided.decision.node_logits.shape
