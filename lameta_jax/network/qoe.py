@@ -169,9 +169,8 @@ def _finite_log(value: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
     """ln, kept finite (gradient 0) where a product has underflowed or an unstable agent never answers."""
     limits = jnp.finfo(value.dtype)
     clipped = jnp.clip(value, limits.tiny, limits.max)
-    inside = clipped == value
-    # clip alone would not do: the gradient of log at the smallest number overflows before clip cancels it.
-    return jnp.where(inside, jnp.log(jnp.where(inside, value, 1.0)), jax.lax.stop_gradient(jnp.log(clipped)))
+    # Outside, no gradient comes through: that of log at the smallest number overflows where clip would cancel it.
+    return jnp.log(jnp.where(clipped == value, value, jax.lax.stop_gradient(clipped)))
 
 
 def _power_of_complement(
