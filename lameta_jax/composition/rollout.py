@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Key, PyTree
 
 from lameta_jax.composition.advantages import weighted_mean
 from lameta_jax.composition.decisions import Decided, evaluate_action, sample_action
-from lameta_jax.composition.encoder import View
+from lameta_jax.composition.encoder import Encoding, View
 from lameta_jax.composition.env import EnvParams, final_factors, reset, slot_params, step
 from lameta_jax.composition.policy import Policy
 from lameta_jax.composition.slots import SlotConfig, draw_conditions
@@ -84,13 +84,20 @@ def composition_task(
         shape = (config.num_slots, config.users_per_slot)
         chosen = jnp.floor(pool.preference.shape[0] * jax.random.uniform(key_users, shape)).astype(int)
         users = jax.tree.map(lambda leaf: leaf[chosen], pool)
-        play = partial(_play, policy, params, mesh)
-        if in_context is not None:
-            play = partial(collect_in_turn, play, in_context, config.rounds)
-        batch, told, last = jax.vmap(play)(jax.random.split(key_rollout, config.num_slots), slots, users)
+        scenes, params = jax.vmap(policy.look)(slots), _copied(params, mesh)
+        decisions = config.users_per_slot * networks.request.types.shape[-1]
+        encodings = jax.vmap(lambda scene: policy.encode(params, scene, decisions))(scenes)
+
+        def play(key, encoded_slot, users):
+            slot, encoding = encoded_slot
+            return collect_episodes(policy, params, key, slot, encoding, _spread(users, mesh, 0))
+
+        serve = play if in_context is None else partial(collect_in_turn, play, in_context, config.rounds)
+        keys = jax.random.split(key_rollout, config.num_slots)
+        batch, told, last = jax.vmap(serve)(keys, (slots, encodings), users)
         factors = jax.vmap(lambda slot, states: jax.vmap(lambda one: final_factors(one, slot))(states))
         metrics = episode_metrics(batch, told, last.succeeded, factors(slots, last))
-        return jax.vmap(policy.look)(slots), batch, metrics
+        return scenes, batch, metrics
 
     def init(key):
         return _copied(policy.init(key), mesh)
@@ -116,14 +123,21 @@ def composition_task(
 
 
 def collect_episodes(
-    policy: Policy, params: Params, key: Key[Array, ""], slot: EnvParams, users: User
+    policy: Policy,
+    params: Params,
+    key: Key[Array, ""],
+    slot: EnvParams,
+    encoding: Encoding,
+    users: User,
 ) -> tuple[Transition, StepInfo, EnvState]:
     """Plays one episode per user in one slot, sampling actions.
+
+    Args:
+      encoding: the slot, encoded with these parameters.
 
     Returns:
       Transitions and what happened in each, axes [steps, users, ...]; the last states, axes [users, ...].
     """
-    encoding = policy.encode(params, policy.look(slot), users.index.shape[0] * slot.num_hops)
     step_all = jax.vmap(lambda state, action: step(key, state, action, slot))
 
     def all_users(carry, now):
@@ -158,11 +172,6 @@ def decide(policy: Policy, params: Params, view: View, observations: Observation
     """What a policy says to many users at the same place of the request."""
     decision = jax.vmap(partial(policy.decode, params, view))(observations)
     return Decided(policy.elam_logits, view, decision, observations)
-
-
-def _play(policy: Policy, params: Params, mesh: Mesh | None, key: Array, slot: EnvParams, users: User):
-    """`collect_episodes` with the users spread over the devices."""
-    return collect_episodes(policy, _copied(params, mesh), key, slot, _spread(users, mesh, 0))
 
 
 def _spread(tree: PyTree, mesh: Mesh | None, axis: int) -> PyTree:
