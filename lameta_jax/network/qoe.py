@@ -177,7 +177,8 @@ def _power_of_complement(
     probability: Float[Array, "*batch"], exponent: Float[Array, "*users"]
 ) -> Float[Array, "*both"]:
     """(1 - p)^w for w >= 0 with 0^0 = 1; its gradient is 0 at p = 1, where the true one may be infinite."""
-    certain = probability >= 1
-    log_complement = jnp.log1p(-jnp.where(certain, 0.0, probability))
+    # Asked of the logarithm and not of p, so that for many users nothing but the logarithm is read again.
+    log_complement = jnp.log1p(-jnp.where(probability >= 1, 1.0, probability))
+    certain = jnp.isneginf(log_complement)
     at_certain = jnp.where(exponent > 0, 0.0, 1.0).astype(log_complement.dtype)
-    return jnp.where(certain, at_certain, jnp.exp(exponent * log_complement))
+    return jnp.where(certain, at_certain, jnp.exp(exponent * jnp.where(certain, 0.0, log_complement)))
