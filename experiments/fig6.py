@@ -14,7 +14,7 @@ from common import arguments, finish, interval, report
 from figures import error_bars
 from iokd_study import TITLES, Cell, Study
 
-from lameta_jax.distillation.train import METHODS
+from lameta_jax.distillation.methods import METHODS
 from lameta_jax.elam.distilled_files import save_distilled
 from lameta_jax.elam.model import ELAM_LAYERS
 from lameta_jax.elam.shipped import shipped_path

@@ -11,7 +11,7 @@ from common import arguments, finish, interval
 from figures import learning_curves
 from iokd_study import TITLES, Cell, Study, subset
 
-from lameta_jax.distillation.train import METHODS
+from lameta_jax.distillation.methods import METHODS
 from lameta_jax.elam.model import ELAM_LAYERS
 
 COUNTS = (0, 30, 60, 120, 240, 480)

@@ -15,7 +15,7 @@ from common import arguments, finish, interval
 from figures import ablation_bars
 from iokd_study import Cell, Study
 
-from lameta_jax.distillation.train import METHODS, DistillationConfig
+from lameta_jax.distillation.methods import METHODS, DistillationConfig
 from lameta_jax.intents.corpus import BENCHMARKS
 from lameta_jax.pipeline.intents import ApplicationData, IntentConfig, Labelled
 

@@ -13,8 +13,8 @@ import numpy as np
 from common import report
 
 from lameta_jax.distillation.losses import weighted_beta
+from lameta_jax.distillation.methods import DistillationConfig
 from lameta_jax.distillation.metrics import calibration_error, reward_statistics, translation_error
-from lameta_jax.distillation.train import DistillationConfig
 from lameta_jax.elam.model import Distilled, abstract_decoder, adapted_levels, log_probs_function
 from lameta_jax.elam.sentence_encoder import SentenceEncoder, TrunkStates
 from lameta_jax.intents.corpus import BENCHMARKS

@@ -12,7 +12,8 @@ import numpy as np
 import optax
 from common import report
 
-from lameta_jax.distillation.train import METHODS, PreferenceData, distil
+from lameta_jax.distillation.methods import METHODS
+from lameta_jax.distillation.train import PreferenceData, distil
 from lameta_jax.elam.model import fit_scaling, log_probs_function, new_decoder, scale_features
 from lameta_jax.elam.sentence_encoder import SentenceEncoder
 from lameta_jax.intents.corpus import BENCHMARKS

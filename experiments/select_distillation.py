@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from common import RUNS, report, write_results
 
-from lameta_jax.distillation.train import DECODER_ALONE, METHODS, DistillationConfig
+from lameta_jax.distillation.methods import DECODER_ALONE, METHODS, DistillationConfig
 from lameta_jax.elam.model import Distilled, adapted_levels
 from lameta_jax.elam.sentence_encoder import SentenceEncoder, TrunkStates
 from lameta_jax.intents.corpus import BENCHMARKS

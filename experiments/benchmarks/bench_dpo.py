@@ -39,7 +39,8 @@ from benchmark import OURS, Contender, comparison, finish, measured, options
 from common import report
 
 from lameta_jax.distillation.causal import PADDING, CausalInputs, causal_log_probs
-from lameta_jax.distillation.train import METHODS, PreferenceData, TrainerConfig, prepare, run, start
+from lameta_jax.distillation.methods import METHODS, TrainerConfig
+from lameta_jax.distillation.train import PreferenceData, prepare, run, start
 from lameta_jax.elam.chat import LENGTH_STEP, pad
 from lameta_jax.elam.lora import LoRAConfig, add_lora, split_adapters
 from lameta_jax.elam.qwen2_weights import load_qwen2

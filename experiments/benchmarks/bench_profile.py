@@ -23,7 +23,8 @@ from lameta_jax.composition.learner import LearnerConfig, actor_critic_loss, nor
 from lameta_jax.composition.policy import make_policy
 from lameta_jax.composition.ppo import PPOHyperparameters, clipped_surrogate, make_train
 from lameta_jax.composition.rollout import EpisodeConfig, composition_task
-from lameta_jax.distillation.train import IOKD, PreferenceData, loss_of, prepare, run, start
+from lameta_jax.distillation.methods import IOKD
+from lameta_jax.distillation.train import PreferenceData, loss_of, prepare, run, start
 from lameta_jax.elam.model import (
     Frozen,
     encoder_params,

@@ -24,14 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import report, write_results  # noqa: E402 the folder above
 
 from lameta_jax.distillation.causal import CausalInputs, causal_log_probs  # noqa: E402
-from lameta_jax.distillation.train import (  # noqa: E402
-    IOKD,
-    PreferenceData,
-    TrainerConfig,
-    prepare,
-    run,
-    start,
-)
+from lameta_jax.distillation.methods import IOKD, TrainerConfig  # noqa: E402
+from lameta_jax.distillation.train import PreferenceData, prepare, run, start  # noqa: E402
 from lameta_jax.elam.generation import generate  # noqa: E402
 from lameta_jax.elam.lora import LoRAConfig, add_lora, split_adapters  # noqa: E402
 from lameta_jax.elam.qwen2 import new_qwen2  # noqa: E402

@@ -14,7 +14,7 @@ from lameta_jax.cli.distill_causal import causal_plan
 from lameta_jax.cli.distill_minilm import minilm_plan
 from lameta_jax.cli.distill_plan import Made, Plan
 from lameta_jax.cli.distill_report import print_summary, show_epoch, summary_of
-from lameta_jax.distillation.train import METHODS
+from lameta_jax.distillation.methods import METHODS
 from lameta_jax.elam.weights import WeightsError
 from lameta_jax.intents.corpus import (
     BENCHMARKS,

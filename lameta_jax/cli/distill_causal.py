@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from lameta_jax.cli.common import BadInputError, refusing, say
 from lameta_jax.cli.distill_plan import Made, Plan
-from lameta_jax.distillation.train import DistillationConfig
+from lameta_jax.distillation.methods import DistillationConfig
 from lameta_jax.elam.causal_files import save_causal
 from lameta_jax.elam.model_files import model_digest, model_files
 from lameta_jax.elam.qwen2_elam import model_name

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from lameta_jax.cli.common import BadInputError, say
 from lameta_jax.cli.distill_plan import Made, Plan
-from lameta_jax.distillation.train import DistillationConfig
+from lameta_jax.distillation.methods import DistillationConfig
 from lameta_jax.elam.distilled_files import save_distilled
 from lameta_jax.elam.model import ELAM_LAYERS
 from lameta_jax.elam.sentence_encoder import SentenceEncoder

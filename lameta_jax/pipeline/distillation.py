@@ -8,14 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from lameta_jax.distillation.train import (
-    ADAPTERS,
-    METHODS,
-    DistillationConfig,
-    Metrics,
-    PreferenceData,
-    distil,
-)
+from lameta_jax.distillation.methods import METHODS, DistillationConfig
+from lameta_jax.distillation.train import ADAPTERS, Metrics, PreferenceData, distil
 from lameta_jax.elam.model import (
     ELAM_LAYERS,
     Distilled,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from lameta_jax.distillation.train import DECODER_ALONE, IOKD, DistillationConfig, TrainerConfig
+from lameta_jax.distillation.methods import DECODER_ALONE, IOKD, DistillationConfig, TrainerConfig
 from lameta_jax.elam.sentence_encoder import SentenceEncoder, sentence_embeddings
 from lameta_jax.intents.corpus import Record, load_benchmark, load_history, preferences_of, prompts_of
 from lameta_jax.intents.dataset import DatasetConfig, build_dataset

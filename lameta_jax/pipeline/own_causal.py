@@ -10,14 +10,8 @@ import numpy as np
 from jaxtyping import Array
 
 from lameta_jax.distillation.causal import causal_log_probs, tokenize_pairs
-from lameta_jax.distillation.train import (
-    ADAPTERS,
-    IOKD,
-    DistillationConfig,
-    PreferenceData,
-    TrainerConfig,
-    distil,
-)
+from lameta_jax.distillation.methods import IOKD, DistillationConfig, TrainerConfig
+from lameta_jax.distillation.train import ADAPTERS, PreferenceData, distil
 from lameta_jax.elam.causal_files import CausalHeader
 from lameta_jax.elam.chat import ChatTokenizer
 from lameta_jax.elam.lora import LoRAConfig, add_lora, merge_adapters, split_adapters

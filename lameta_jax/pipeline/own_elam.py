@@ -7,8 +7,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from lameta_jax.distillation.methods import DECODER_ALONE, IOKD, DistillationConfig, TrainerConfig
 from lameta_jax.distillation.metrics import TranslationError, translation_error
-from lameta_jax.distillation.train import DECODER_ALONE, IOKD, DistillationConfig, TrainerConfig, distil
+from lameta_jax.distillation.train import distil
 from lameta_jax.elam.answering import MiniLMElam
 from lameta_jax.elam.model import Distilled
 from lameta_jax.elam.sentence_encoder import SentenceEncoder

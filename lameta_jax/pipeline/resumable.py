@@ -9,15 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from lameta_jax.distillation.train import (
-    DistillationConfig,
-    LogProbs,
-    Metrics,
-    PreferenceData,
-    prepare,
-    run,
-    start,
-)
+from lameta_jax.distillation.methods import DistillationConfig
+from lameta_jax.distillation.train import LogProbs, Metrics, PreferenceData, prepare, run, start
 from lameta_jax.scale.checkpoint import packed, read_checkpoint, unpacked, write_checkpoint
 
 

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from lameta_jax.cli import distill as command
 from lameta_jax.cli import distill_minilm
 from lameta_jax.cli.distill import METHOD_OPTIONS, DistillConfig
-from lameta_jax.distillation.train import METHODS
+from lameta_jax.distillation.methods import METHODS
 from lameta_jax.elam import sentence_encoder
 from lameta_jax.intents.corpus import Record, format_records, load_benchmark, load_history
 from lameta_jax.pipeline.own_elam import OwnElamConfig, split_records

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from lameta_jax.cli import compose, distill_causal, intent
 from lameta_jax.cli import distill as command
 from lameta_jax.cli.distill import METHOD_OPTIONS, DistillConfig
-from lameta_jax.distillation.train import METHODS
+from lameta_jax.distillation.methods import METHODS
 from lameta_jax.elam.qwen2_elam import load_qwen2_elam
 from lameta_jax.intents.corpus import format_records, prompts_of
 from lameta_jax.intents.translator import translate

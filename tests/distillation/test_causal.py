@@ -10,14 +10,8 @@ from reference.intents_cases import random_preferences
 from reference.qwen2_cases import write_tokenizer
 
 from lameta_jax.distillation.causal import CausalInputs, causal_log_probs, tokenize_pairs
-from lameta_jax.distillation.train import (
-    DistillationConfig,
-    TrainerConfig,
-    distil,
-    loss_of,
-    prepare,
-    reference_logps,
-)
+from lameta_jax.distillation.methods import DistillationConfig, TrainerConfig
+from lameta_jax.distillation.train import distil, loss_of, prepare, reference_logps
 from lameta_jax.elam.chat import ChatTokenizer
 from lameta_jax.elam.lora import LoRAConfig, add_lora, merge_adapters, split_adapters
 from lameta_jax.elam.qwen2 import new_qwen2

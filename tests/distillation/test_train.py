@@ -12,16 +12,8 @@ from flax import nnx
 from reference import distillation_twin as twin
 from reference.intents_cases import random_preferences
 
-from lameta_jax.distillation.train import (
-    METHODS,
-    DistillationConfig,
-    PreferenceData,
-    TrainerConfig,
-    distil,
-    prepare,
-    run,
-    start,
-)
+from lameta_jax.distillation.methods import METHODS, DistillationConfig, TrainerConfig
+from lameta_jax.distillation.train import PreferenceData, distil, prepare, run, start
 from lameta_jax.elam.minilm import DecoderConfig, PercentDecoder
 from lameta_jax.functional import functionalize
 from lameta_jax.intents.preference import whole_percents

@@ -14,6 +14,14 @@ from reference import memory_twin as twin
 from reference.intents_cases import random_preferences
 from reference.intents_twin import angular_distance as distance
 
+from lameta_jax.intents.calibration import (
+    calibrate,
+    calibration_factor,
+    condition,
+    consistency,
+    mean_recent_preference,
+    reward_trend,
+)
 from lameta_jax.intents.corpus import load_history
 from lameta_jax.intents.memory import (
     CONSISTENT,
@@ -23,16 +31,10 @@ from lameta_jax.intents.memory import (
     PLAIN,
     REGIME_NAMES,
     MemoryConfig,
-    calibrate,
-    calibration_factor,
-    condition,
-    consistency,
     empty_memory,
     in_context,
-    mean_recent_preference,
     recent,
     remember,
-    reward_trend,
 )
 
 SMALL = MemoryConfig(capacity=5, num_recent=3)

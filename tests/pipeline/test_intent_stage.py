@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
+from lameta_jax.distillation.methods import DECODER_ALONE, IOKD
 from lameta_jax.distillation.probe import ridge_probe
-from lameta_jax.distillation.train import DECODER_ALONE, IOKD
 from lameta_jax.elam.sentence_encoder import sentence_embeddings
 from lameta_jax.intents.corpus import Record
 from lameta_jax.pipeline import distillation

@@ -10,7 +10,8 @@ from reference.causal_cases import causal_records, merged_tensors, write_model
 from reference.qwen2_cases import NUMBERS, WORDS, write_tokenizer
 
 from lameta_jax.distillation.causal import PADDING
-from lameta_jax.distillation.train import METHODS, Metrics, distil
+from lameta_jax.distillation.methods import METHODS
+from lameta_jax.distillation.train import Metrics, distil
 from lameta_jax.elam.causal_files import load_causal, save_causal
 from lameta_jax.elam.chat import ChatTokenizer
 from lameta_jax.elam.lora import LoRAConfig

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lameta_jax.distillation.train import METHODS, PreferenceData, TrainerConfig, distil
+from lameta_jax.distillation.methods import METHODS, TrainerConfig
+from lameta_jax.distillation.train import PreferenceData, distil
 from lameta_jax.pipeline.resumable import ResumableTrainer
 from lameta_jax.scale.checkpoint import CheckpointError
 
