@@ -38,7 +38,7 @@ def draw_legal(word: jax.Array, mask: jax.Array) -> jax.Array:
 def scrambled(counter: jax.Array) -> jax.Array:
     """Random words of 32 bits from a counter, by two rounds of multiplying and folding; enough for random actions.
 
-    NumPy draws for Gymnasium in about the same time; the default generator of jax would take a third of a step.
+    The default generator of jax would take a good part of a step.
     """
     for factor, shift in ((0x7FEB352D, 15), (0x846CA68B, 16)):
         counter = (counter ^ (counter >> 16)) * jnp.uint32(factor)

@@ -1,4 +1,4 @@
-"""Actor and critic (LAMeTA eqs. (38), (39)): a pointer over agents, then the E-LAM.
+"""The actor (LAMeTA eq. (38)): a pointer over agents, then the E-LAM; and policies as pure functions.
 
 The actor as the paper prints it, with one output per agent, is in `mlp_policy.py`.
 """
