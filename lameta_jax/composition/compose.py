@@ -143,6 +143,9 @@ def composer(
 
     @jax.jit
     def compose(params: Params, env_params: EnvParams, fitting: OfTypes, users: User):
+        first, alone = jnp.asarray(fitting.first), users.index.shape[0] == 1
+        # For one user, tracing and loading takes longer than all else: the first place is none of its own.
+        one_program = alone and env_params.num_hops > 1
         decisions = users.index.shape[0] * width * env_params.num_hops
         encoding = policy.encode(params, policy.look(env_params), decisions)
 
@@ -183,25 +186,38 @@ def composer(
             among = Candidates(followers[last], links[last])
             return extend(beam, place, among), None
 
+        def begin_or_follow(beam, place):
+            """Any place by the same program, which looks at as many agents at all of them."""
+            last, before = jnp.maximum(jax.vmap(predecessor)(beam.states), 0), jnp.maximum(place - 1, 0)
+            most = max(first.size, fitting.followers.shape[2])
+            wide = lambda row: jnp.pad(row, (0, most - row.size), constant_values=-1)
+            followers, links = (jax.vmap(wide)(jnp.asarray(rows)[before, last]) for rows in fitting[1:])
+            agents = jnp.where(place == 0, wide(first), followers)
+            return extend(beam, place, Candidates(agents, links)), None
+
         def serve(user):
             _, start = reset(key, env_params, user)
-            first = jnp.asarray(fitting.first)[None]
-            likely = jnp.zeros((1, env_params.num_hops, env_params.num_agents)) if explained else None
-            beam = _Beam(jax.tree.map(lambda leaf: leaf[None], start), jnp.zeros(1), likely)
-            beam = extend(beam, 0, Candidates(first, jnp.full_like(first, -1)))
-            later = jnp.arange(1, env_params.num_hops), fitting.followers, fitting.links
-            beam, _ = jax.lax.scan(follow, beam, later, unroll=users.index.shape[0] > 1)
+            chains = width if one_program else 1
+            copies = lambda leaf: jnp.broadcast_to(leaf, (chains, *leaf.shape))
+            likely = copies(jnp.zeros((env_params.num_hops, env_params.num_agents))) if explained else None
+            only_first = jnp.where(jnp.arange(chains) == 0, 0.0, -jnp.inf)
+            beam = _Beam(jax.tree.map(copies, start), only_first, likely)
+            if one_program:
+                beam, _ = jax.lax.scan(begin_or_follow, beam, jnp.arange(env_params.num_hops))
+            else:
+                beam = extend(beam, 0, Candidates(first[None], jnp.full_like(first, -1)[None]))
+                later = jnp.arange(1, env_params.num_hops), fitting.followers, fitting.links
+                beam, _ = jax.lax.scan(follow, beam, later, unroll=not alone)
             best = 0
             if width > 1:
                 told = lambda state: chain_value(state, state.user.translated[state.elam], env_params)
                 best = jnp.argmax(jax.vmap(told)(beam.states))
             return jax.tree.map(lambda leaf: leaf[best], (beam.states.chain, beam.likely))
 
-        if users.index.shape[0] > 1:
+        if not alone:
             return jax.lax.map(serve, users, batch_size=max(CHAINS_AT_ONCE // width, 1))
-        # For one user, tracing how the program would treat many takes longer than all else.
-        alone = serve(jax.tree.map(lambda leaf: leaf[0], users))
-        return jax.tree.map(lambda leaf: leaf[None], alone)
+        served = serve(jax.tree.map(lambda leaf: leaf[0], users))  # without a batch, for the same reason
+        return jax.tree.map(lambda leaf: leaf[None], served)
 
     return compose
 
