@@ -57,7 +57,17 @@ def test_chains_of_many_users_are_those_of_the_evaluation(policy, pairs, monkeyp
     assert np.array_equal(found, expected.chain) and len(np.unique(found, axis=0)) > 1
     again = compose.compose_chains(shipped, env_params, users, fitting=compose.of_types(env_params))
     assert np.array_equal(again, found)
+    alone = compose.compose_chains(shipped, env_params, jax.tree.map(lambda leaf: leaf[:1], users))
+    assert np.array_equal(alone, found[:1])
     compose.composer.cache_clear()
+
+
+def test_a_request_of_one_agent(policy):
+    mapping = six_agents()
+    mapping["request"] = mapping["request"][:1]
+    scenario = parse_scenario(mapping, "case")
+    (agent,) = compose_chain(policy, scenario, [0.1, 0.2, 0.3, 0.4]).chain
+    assert int(scenario.network.agent_type[agent]) == int(scenario.request.types[0])
 
 
 @pytest.mark.slow
