@@ -180,18 +180,22 @@ def composer(
             note = lambda so_far, now: so_far[parent].at[:, place].set(now[parent])
             return _Beam(states, ranked[best], jax.tree.map(note, beam.likely, likely))
 
+        def ends(beam):
+            return jnp.maximum(jax.vmap(predecessor)(beam.states), 0)
+
         def follow(beam, now):
             place, followers, links = now
-            last = jnp.maximum(jax.vmap(predecessor)(beam.states), 0)
-            among = Candidates(followers[last], links[last])
-            return extend(beam, place, among), None
+            last = ends(beam)
+            return extend(beam, place, Candidates(followers[last], links[last])), None
 
         def begin_or_follow(beam, place):
             """Any place by the same program, which looks at as many agents at all of them."""
-            last, before = jnp.maximum(jax.vmap(predecessor)(beam.states), 0), jnp.maximum(place - 1, 0)
             most = max(first.size, fitting.followers.shape[2])
             wide = lambda row: jnp.pad(row, (0, most - row.size), constant_values=-1)
-            followers, links = (jax.vmap(wide)(jnp.asarray(rows)[before, last]) for rows in fitting[1:])
+            at = jnp.maximum(place - 1, 0), ends(beam)
+            followers, links = (
+                jax.vmap(wide)(jnp.asarray(rows)[at]) for rows in (fitting.followers, fitting.links)
+            )
             agents = jnp.where(place == 0, wide(first), followers)
             return extend(beam, place, Candidates(agents, links)), None
 
@@ -207,7 +211,7 @@ def composer(
             else:
                 beam = extend(beam, 0, Candidates(first[None], jnp.full_like(first, -1)[None]))
                 later = jnp.arange(1, env_params.num_hops), fitting.followers, fitting.links
-                beam, _ = jax.lax.scan(follow, beam, later, unroll=not alone)
+                beam, _ = jax.lax.scan(follow, beam, later, unroll=True)
             best = 0
             if width > 1:
                 told = lambda state: chain_value(state, state.user.translated[state.elam], env_params)
